@@ -2,16 +2,25 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import { HttpServerRequest } from "@effect/platform"
 import { Attribute } from "@helixflow/runtime/Telemetry"
-import { Unauthenticated } from "@helixflow/schema/Errors"
+import { PermissionDenied, Unauthenticated } from "@helixflow/schema/Errors"
 import { Context, Effect, Layer, Redacted } from "effect"
+
+/** What a principal may do: `inference` is `/v1`, `admin` is `/admin`. Neither contains the other. */
+export type Scope = "inference" | "admin"
 
 /** Whom a request is made by. */
 export class Principal extends Context.Tag("@helixflow/gateway/Principal")<
   Principal,
   {
+    /** The key or the subject of a token, for logs and traces. */
     readonly id: string
+    /** Whose sessions and computed prefixes it may use: nothing is shared between tenants. */
+    readonly tenant: string
+    readonly scopes: ReadonlySet<Scope>
   }
 >() {}
+
+export type PrincipalShape = Context.Tag.Service<Principal>
 
 const scheme = /^Bearer +(\S+) *$/i
 
@@ -25,15 +34,17 @@ export class Identity extends Context.Tag("@helixflow/gateway/Identity")<
   Identity,
   {
     /** The principal of an `Authorization` header field; undefined where the request has none. */
-    readonly authenticate: (
-      authorization: string | undefined
-    ) => Effect.Effect<Context.Tag.Service<Principal>, Unauthenticated>
+    readonly authenticate: (authorization: string | undefined) => Effect.Effect<PrincipalShape, Unauthenticated>
   }
 >() {
   /** One key, whose principal is `bootstrap`. */
   static layerBootstrap(key: Redacted.Redacted<string>): Layer.Layer<Identity> {
     const accepted = digest(Redacted.value(key))
-    const bootstrap = { id: "bootstrap" }
+    const bootstrap: PrincipalShape = {
+      id: "bootstrap",
+      tenant: "bootstrap",
+      scopes: new Set<Scope>(["inference", "admin"])
+    }
     return Layer.succeed(Identity, {
       authenticate: (authorization) => {
         const given = authorization === undefined ? null : scheme.exec(authorization)
@@ -46,10 +57,15 @@ export class Identity extends Context.Tag("@helixflow/gateway/Identity")<
   }
 }
 
-/** Runs `handler` for those who are known, as `Principal`. The key is checked before a byte of the body is read. */
-export const authenticated = <A, E, R>(
-  handler: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | Unauthenticated, Exclude<R, Principal> | Identity | HttpServerRequest.HttpServerRequest> =>
+/** The principal itself, if it may do this. */
+export const requireScope = (
+  principal: PrincipalShape,
+  scope: Scope
+): Effect.Effect<PrincipalShape, PermissionDenied> =>
+  principal.scopes.has(scope) ? Effect.succeed(principal) : Effect.fail(new PermissionDenied({ scope }))
+
+/** Runs `handler` for those who may, as `Principal`. The key is checked before a byte of the body is read. */
+export const authorized = <A, E, R>(scope: Scope, handler: Effect.Effect<A, E, R>) =>
   Identity.pipe(
     Effect.zipWith(HttpServerRequest.HttpServerRequest, (identity, { headers }) => {
       const { authorization } = headers
@@ -57,5 +73,9 @@ export const authenticated = <A, E, R>(
     }),
     Effect.flatten,
     Effect.tap(({ id }) => Effect.annotateCurrentSpan(Attribute.endUser, id)),
+    Effect.flatMap((principal) => requireScope(principal, scope)),
     Effect.flatMap((principal) => Effect.provideService(handler, Principal, principal))
   )
+
+/** What is behind `/v1`. */
+export const authenticated = <A, E, R>(handler: Effect.Effect<A, E, R>) => authorized("inference", handler)

@@ -23,7 +23,7 @@ const handler = Effect.gen(function* () {
     seed: yield* randomSeed,
     queueTimeout: (yield* HttpLimits).queueMillis,
     // Computed prefixes are shared within a tenant only: how fast a prompt is answered would tell others of it.
-    cacheSalt: (yield* Principal).id
+    cacheSalt: (yield* Principal).tenant
   })
   const generation = yield* begin("chat", identity.id, [request])
   if (body.stream === true) {

@@ -12,10 +12,11 @@ import { render, summary } from "./CommandHelp.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
 import { modelsCommand, modelsHelp } from "./ModelsCommand.ts"
 import { serveCommand, serveHelp } from "./ServeCommand.ts"
+import { treeCommand, treeHelp } from "./TreeCommand.ts"
 
 const helixflow = Command.make("helixflow").pipe(
   Command.withDescription("Self-hosted AI inference: a fleet of GPUs or CPUs behind an OpenAI-compatible API."),
-  Command.withSubcommands([serveCommand, modelsCommand, chatCommand, benchCommand])
+  Command.withSubcommands([serveCommand, modelsCommand, treeCommand, chatCommand, benchCommand])
 )
 
 const rootPage = render(
@@ -28,13 +29,14 @@ const rootPage = render(
       ["helixflow chat --help", "what a command takes"]
     ]
   },
-  [summary(serveCommand), summary(modelsCommand), summary(chatCommand), summary(benchCommand)]
+  [summary(serveCommand), summary(modelsCommand), summary(treeCommand), summary(chatCommand), summary(benchCommand)]
 )
 
 /** The help page of each command. */
 const pages = new Map([
   ["serve", render(serveCommand, serveHelp)],
   ["models", render(modelsCommand, modelsHelp)],
+  ["tree", render(treeCommand, treeHelp)],
   ["chat", render(chatCommand, chatHelp)],
   ["bench", render(benchCommand, benchHelp)]
 ])

@@ -73,15 +73,28 @@ const around = <R>(path: HttpLayerRouter.PathInput, handler: Effect.Effect<Respo
     )
   })
 
-/** One method of a path; the others are refused by name. `HEAD` is answered where `GET` is. */
-export const endpoint = <R>(
-  method: "GET" | "POST",
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
+
+/** The methods of a path; the others are refused by name. `HEAD` is answered where `GET` is. */
+export const resource = <R>(
   path: HttpLayerRouter.PathInput,
-  handler: Effect.Effect<Response, HelixError, R>
+  handlers: ReadonlyMap<Method, Effect.Effect<Response, HelixError, R>>
 ) => {
-  const allowed: ReadonlyArray<string> = method === "GET" ? ["GET", "HEAD"] : [method]
-  const checked = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-    allowed.includes(request.method) ? handler : Effect.fail(new MethodNotAllowed({ method: request.method, allowed }))
+  const byMethod = new Map<string, Effect.Effect<Response, HelixError, R>>(handlers)
+  const get = handlers.get("GET")
+  if (get !== undefined) byMethod.set("HEAD", get)
+  const allowed = [...byMethod.keys()]
+  const checked = Effect.flatMap(
+    HttpServerRequest.HttpServerRequest,
+    ({ method }): Effect.Effect<Response, HelixError, R> =>
+      byMethod.get(method) ?? Effect.fail(new MethodNotAllowed({ method, allowed }))
   )
   return HttpLayerRouter.add("*", path, around(path, checked))
 }
+
+/** A path with one method. */
+export const endpoint = <R>(
+  method: Method,
+  path: HttpLayerRouter.PathInput,
+  handler: Effect.Effect<Response, HelixError, R>
+) => resource(path, new Map([[method, handler]]))

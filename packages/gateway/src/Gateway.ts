@@ -19,6 +19,7 @@ import { type HelixError, toResponse } from "./OpenAiErrors.ts"
 import { RequestInfo, withProcessingTime } from "./RequestInfo.ts"
 import * as Rerank from "./Rerank.ts"
 import * as Tokenization from "./Tokenization.ts"
+import * as TreeRoutes from "./TreeRoutes.ts"
 
 const missingHost = new InvalidRequest({
   reason: "The Host header field is missing.",
@@ -63,7 +64,8 @@ export const routes = Layer.mergeAll(
   Metrics.layer,
   Models.layer,
   Rerank.layer,
-  Tokenization.layer
+  Tokenization.layer,
+  TreeRoutes.layer
 ).pipe(Layer.provide(refusals))
 
 /** Serves on the `HttpServer` at hand. The annotation is the proof that no route has an error without an answer. */

@@ -39,6 +39,7 @@ export const table: Table = {
   ContextLengthExceeded: ({ param }) => client(400, "context_length_exceeded", param),
   TaskNotSupported: () => client(400, "unsupported_model", "model"),
   Unauthenticated: () => ({ ...client(401, "invalid_api_key"), headers: { "www-authenticate": "Bearer" } }),
+  PermissionDenied: () => client(403, "insufficient_permissions"),
   ModelNotFound: () => client(404, "model_not_found", "model"),
   RouteNotFound: () => client(404, "unknown_url"),
   MethodNotAllowed: ({ allowed }) => ({

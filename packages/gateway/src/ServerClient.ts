@@ -85,6 +85,11 @@ export class ServerClient extends Context.Tag("@helixflow/gateway/ServerClient")
   ServerClient,
   {
     readonly url: string
+    /** Asks for JSON of this shape; the request's URL is a path. */
+    readonly call: <A, I>(
+      request: HttpClientRequest.HttpClientRequest,
+      answer: Schema.Schema<A, I>
+    ) => Effect.Effect<A, ServerError>
     readonly models: Effect.Effect<ReadonlyArray<Model>, ServerError>
     /** By its id or an alias. */
     readonly model: (name: string) => Effect.Effect<Model, ServerError>
@@ -147,16 +152,17 @@ const make = (
       Stream.takeWhile((data) => data !== "[DONE]")
     )
 
+  const call = <A, I>(request: HttpClientRequest.HttpClientRequest, answer: Schema.Schema<A, I>) =>
+    Effect.flatMap(execute(request), (response) =>
+      Effect.mapError(HttpClientResponse.schemaBodyJson(answer)(response), foreign)
+    )
+
   return {
     url,
-    models: execute(HttpClientRequest.get("/v1/models")).pipe(
-      Effect.flatMap((response) => Effect.mapError(HttpClientResponse.schemaBodyJson(ModelList)(response), foreign)),
-      Effect.map(({ data }) => data)
-    ),
+    call,
+    models: Effect.map(call(HttpClientRequest.get("/v1/models"), ModelList), ({ data }) => data),
     model: (name) =>
-      execute(HttpClientRequest.get(`/v1/models/${name.split("/").map(encodeURIComponent).join("/")}`)).pipe(
-        Effect.flatMap((response) => Effect.mapError(HttpClientResponse.schemaBodyJson(Model)(response), foreign))
-      ),
+      call(HttpClientRequest.get(`/v1/models/${name.split("/").map(encodeURIComponent).join("/")}`), Model),
     chat: (request) =>
       Stream.unwrap(
         Effect.map(

@@ -338,7 +338,19 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
         })
       ),
     fleet: Effect.succeed(FleetSnapshot.make({ devices: [], replicas: [], models, waiting: [] })),
-    children: Effect.succeed([]),
+    tree: Effect.succeed({
+      id: "local",
+      kind: "node",
+      state: "running",
+      restarts: 0,
+      since: created * 1000,
+      nextStartAt: null,
+      lastFailure: null,
+      mailbox: null,
+      replica: null,
+      process: null,
+      children: []
+    }),
     ended: Effect.never
   })
 

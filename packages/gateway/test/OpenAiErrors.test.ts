@@ -20,6 +20,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   }),
   TaskNotSupported: new Errors.TaskNotSupported({ model, task: "embeddings" }),
   Unauthenticated: new Errors.Unauthenticated({ reason: "no key" }),
+  PermissionDenied: new Errors.PermissionDenied({ scope: "admin" }),
   ModelNotFound: new Errors.ModelNotFound({ model: "m" }),
   RouteNotFound: new Errors.RouteNotFound({ method: "GET", path: "/" }),
   MethodNotAllowed: new Errors.MethodNotAllowed({ method: "PUT", allowed: ["GET", "HEAD"] }),

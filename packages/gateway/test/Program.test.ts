@@ -72,6 +72,20 @@ layer(Server.layer, { timeout: 60_000, excludeTestServices: true })("a started s
     })
   )
 
+  it.effect("shows in the terminal what runs in it", () =>
+    Effect.gen(function* () {
+      const { env, pid } = yield* Server
+      const drawn = yield* helixflow(["tree"], env)
+      expect(drawn).toMatchObject({ code: 0, stderr: "" })
+      expect(drawn.stdout).toMatch(/^local +node +running +\d+s +0 +-$/m)
+      expect(drawn.stdout).toMatch(/^├─ local\/scheduler +actor +running .* 0$/m)
+      expect(drawn.stdout).toMatch(/ local\/cpu:0\/helix-demo#0\/model +actor +running .* helix-demo ready 0\/\d+$/m)
+      const [, worker] =
+        / local\/cpu:0\/helix-demo#0\/model\/worker +worker +running .* pid (\d+)/.exec(drawn.stdout) ?? []
+      expect(readFileSync(`/proc/${worker}/stat`, "utf8").split(" ")[3]).toBe(String(pid))
+    })
+  )
+
   it.effect("answers in the terminal: from arguments, from a pipe, over TLS alone", () =>
     Effect.gen(function* () {
       const { env, httpsPort } = yield* Server

@@ -1,6 +1,6 @@
 /** A gateway over the stub engine, listening on a port of its own. */
 import * as Http from "node:http"
-import { HttpServer } from "@effect/platform"
+import { HttpLayerRouter, HttpServer } from "@effect/platform"
 import { Context, Effect, Layer, Logger, Redacted } from "effect"
 import { Identity } from "../src/Authentication.ts"
 import * as Gateway from "../src/Gateway.ts"
@@ -44,11 +44,28 @@ const listener = Layer.suspend(() => {
   return Layer.merge(HttpListener.layer(create, { port: 0, host: "127.0.0.1" }), Layer.succeed(Connections, count))
 })
 
-export const layer = (options: Partial<StubRuntime.StubOptions> = {}, limits: Partial<HttpLimitsShape> = {}) =>
-  Layer.merge(Gateway.layer, target).pipe(
+interface StubParts {
+  readonly identity?: Layer.Layer<Identity>
+  /** Besides the gateway's own. */
+  readonly routes?: Layer.Layer<
+    never,
+    never,
+    HttpLayerRouter.HttpRouter | HttpLayerRouter.Request<"Requires", Identity>
+  >
+}
+
+const serve = (routes: NonNullable<StubParts["routes"]>) =>
+  HttpLayerRouter.serve(Layer.merge(Gateway.routes, routes), { disableListenLog: true, disableLogger: true })
+
+export const layer = (
+  options: Partial<StubRuntime.StubOptions> = {},
+  limits: Partial<HttpLimitsShape> = {},
+  { identity = Identity.layerBootstrap(Redacted.make(key)), routes }: StubParts = {}
+) =>
+  Layer.merge(routes === undefined ? Gateway.layer : serve(routes), target).pipe(
     Layer.provideMerge(listener),
     Layer.provideMerge(StubRuntime.layer(options)),
-    Layer.provide(Identity.layerBootstrap(Redacted.make(key))),
+    Layer.provide(identity),
     Layer.provide(
       Layer.effect(
         HttpLimits,

@@ -38,12 +38,16 @@ const observe = (directory: Directory, news: News) =>
 /** A device's status changes with every request; the scheduler knows of those and needs only the rest, soon. */
 const newsInterval = "250 millis"
 
+/** A supervisor that is found by its name, which is its place in the tree. */
+const inTree = (directory: Directory, options: Supervisor.SupervisorOptions) =>
+  Effect.tap(Supervisor.make(options), (supervisor) => directory.supervisors.register(options.name, supervisor))
+
 /** A device as a child of its node's supervisor. */
 export const deviceChild = (device: Device, directory: Directory) =>
   Supervisor.asChild({
     id: ChildId.make(device.id),
     restart: "permanent",
-    supervisor: Supervisor.make({
+    supervisor: inTree(directory, {
       name: device.id,
       strategy: "rest_for_one",
       children: [
@@ -67,7 +71,7 @@ export const deviceChild = (device: Device, directory: Directory) =>
           id: replicasId,
           restart: "permanent",
           supervisor: Effect.tap(
-            Supervisor.make({ name: `${device.id}/replicas`, strategy: "one_for_one" }),
+            inTree(directory, { name: `${device.id}/replicas`, strategy: "one_for_one" }),
             (replicas) => directory.replicaSupervisors.register(device.id, replicas)
           )
         })
@@ -95,7 +99,7 @@ export const replicaChild = (options: Model.ReplicaOptions, directory: Directory
           )
         )
       )
-      const supervisor = yield* Supervisor.make({ name: options.replica, strategy: "one_for_one" })
+      const supervisor = yield* inTree(directory, { name: options.replica, strategy: "one_for_one" })
       yield* supervisor.startChild(modelChild(options, directory))
       return supervisor
     })

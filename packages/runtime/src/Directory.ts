@@ -14,6 +14,8 @@ export const schedulerId = "scheduler"
 export interface Directory {
   readonly gpus: Registry.Registry<DeviceId, ClientOf<typeof GpuActor>>
   readonly replicas: Registry.Registry<ReplicaId, ClientOf<typeof ModelActor>>
+  /** The supervisors below the node's own, by their place in the tree: see `SupervisionTree.ts`. */
+  readonly supervisors: Registry.Registry<string, SupervisorHandle>
   /** The supervisor of the replicas on a device. */
   readonly replicaSupervisors: Registry.Registry<DeviceId, SupervisorHandle>
   readonly scheduler: Registry.Registry<typeof schedulerId, ClientOf<typeof SchedulerActor>>
@@ -22,6 +24,7 @@ export interface Directory {
 export const make = (): Directory => ({
   gpus: Registry.make(),
   replicas: Registry.make(),
+  supervisors: Registry.make(),
   replicaSupervisors: Registry.make(),
   scheduler: Registry.make()
 })

@@ -45,8 +45,20 @@ export const host = Effect.fnUntraced(function* <Rpcs extends Rpc.Any, H extends
       ? (payload) => actor.stream(() => handle(payload))
       : (payload) => actor.ask(() => handle(payload))
   }
+  actors.set(client, actor)
   return client as ActorClient<Rpcs>
 })
+
+/** What an actor holds now, and how much it may: messages that wait or run. */
+export interface MailboxDepth {
+  readonly held: number
+  readonly capacity: number
+}
+
+const actors = new WeakMap<object, Actor>()
+
+/** Of an actor that this transport hosts; undefined of others. */
+export const mailboxDepth = (client: object): MailboxDepth | undefined => actors.get(client)?.depth
 
 /** What runs in an actor now. */
 class Actor {
@@ -62,6 +74,10 @@ class Actor {
     this.#unreachable = new ActorUnreachable({ actor: name, reason: "it has stopped" })
     this.#full = new MailboxFull({ actor: name, capacity: mailboxCapacity })
     this.#capacity = mailboxCapacity
+  }
+
+  get depth(): MailboxDepth {
+    return { held: this.#held, capacity: this.#capacity }
   }
 
   readonly stop = Effect.suspend(() => {

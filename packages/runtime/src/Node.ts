@@ -16,7 +16,7 @@ import type { DeviceUnavailable, LoadFailed, ModelNotFound } from "@helixflow/sc
 import { ChildId, NodeId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
-import { Context, Effect, Layer, Option } from "effect"
+import { Clock, Context, Effect, Layer, Option } from "effect"
 import * as DefaultModel from "./DefaultModel.ts"
 import * as Devices from "./Devices.ts"
 import { deviceChild } from "./DeviceTree.ts"
@@ -31,6 +31,9 @@ import * as WorkerEntry from "./WorkerEntry.ts"
 export class Node extends Context.Tag("@helixflow/runtime/Node")<
   Node,
   {
+    readonly id: NodeId
+    /** When it started, in milliseconds since the epoch. */
+    readonly since: number
     readonly directory: Directory.Directory
     readonly devices: ReadonlyArray<Device>
     readonly supervisor: Supervisor.SupervisorHandle
@@ -46,9 +49,11 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
     this,
     Effect.gen(function* () {
       const config = yield* RuntimeConfig
+      const id = NodeId.make("local")
+      const since = yield* Clock.currentTimeMillis
       const store = yield* ModelStore
       const machine = yield* Devices.machine
-      const devices = yield* Devices.detect(NodeId.make("local"), config.devices, machine)
+      const devices = yield* Devices.detect(id, config.devices, machine)
       const defaultModel = yield* DefaultModel.choose(config.defaultModel, store)
       const directory = Directory.make()
       const fleet = LocalFleet.make({
@@ -71,7 +76,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
         ]
       })
       yield* supervisor.started
-      return { directory, devices, supervisor, defaultModel }
+      return { id, since, directory, devices, supervisor, defaultModel }
     })
   )
 }

@@ -6,7 +6,6 @@ import { type ModelId, SessionId, type TokenId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Explanation, FleetSnapshot } from "@helixflow/schema/Scheduling"
 import { SessionActor, type SessionError, type SessionEvent } from "@helixflow/schema/SessionActor"
-import type { ChildStatus } from "@helixflow/schema/Supervisor"
 import { Context, Effect, Layer, Mailbox, Option, type Scope } from "effect"
 import { schedulerId } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
@@ -14,6 +13,7 @@ import { ModelStore } from "./ModelStore.ts"
 import { Node } from "./Node.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as Session from "./SessionActor.ts"
+import * as SupervisionTree from "./SupervisionTree.ts"
 import type { Escalated } from "./Supervisor.ts"
 
 /** Whether requests would be answered now, and if not, what is missing (a line per reason). */
@@ -52,8 +52,8 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     /** Where a request for the model would go now, and why not elsewhere. */
     readonly explain: (model: ModelId) => Effect.Effect<Explanation, ModelNotFound | ActorUnreachable>
     readonly fleet: Effect.Effect<FleetSnapshot, ActorUnreachable>
-    /** The children of the node's supervisor. */
-    readonly children: Effect.Effect<ReadonlyArray<ChildStatus>>
+    /** The node's supervision tree as it is now. */
+    readonly tree: Effect.Effect<SupervisionTree.TreeNode>
     /** Fails when supervision has given up: nothing here will work again. */
     readonly ended: Effect.Effect<never, Escalated>
   }
@@ -69,7 +69,8 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
 const tokenizeTimeout = 60_000
 
 const make = Effect.gen(function* () {
-  const { defaultModel, directory, supervisor } = yield* Node
+  const node = yield* Node
+  const { defaultModel, directory, supervisor } = node
   const store = yield* ModelStore
   const scheduler = directory.scheduler.find(schedulerId)
   const model = (name: string) => Effect.map(store.find(name), ({ spec }) => spec)
@@ -118,7 +119,7 @@ const make = Effect.gen(function* () {
     readiness: Effect.map(readiness, (waitingFor) => ({ ready: waitingFor.length === 0, waitingFor })),
     explain: (name) => Effect.flatMap(scheduler, (actor) => actor.Explain({ model: name })),
     fleet: Effect.flatMap(scheduler, (actor) => actor.View()),
-    children: supervisor.children,
+    tree: SupervisionTree.read(node),
     ended: Effect.zipRight(supervisor.awaitEnd, Effect.never)
   })
 })

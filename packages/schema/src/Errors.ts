@@ -58,6 +58,16 @@ export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()("Unau
   }
 }
 
+/** The key is known and may not do this. */
+export class PermissionDenied extends Schema.TaggedError<PermissionDenied>()("PermissionDenied", {
+  /** What it lacks. */
+  scope: Schema.String
+}) {
+  override get message() {
+    return `You have insufficient permissions for this operation. Missing scopes: ${this.scope}.`
+  }
+}
+
 export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
   method: Schema.String,
   path: Schema.String
