@@ -3,13 +3,16 @@ import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
-import { Effect, Layer, Option, Redacted } from "effect"
+import { ConfigProvider, Effect, Layer, Option, Redacted } from "effect"
 import * as BootstrapKey from "../src/BootstrapKey.ts"
 import { GatewayConfig } from "../src/GatewayConfig.ts"
 
 const inFolder = (dataDir: string, given: Option.Option<Redacted.Redacted> = Option.none()) =>
   Layer.merge(
-    Layer.succeed(RuntimeConfig, { dataDir, modelsDirs: [], defaultModel: Option.none(), devices: Option.none() }),
+    Layer.provide(
+      Layer.orDie(RuntimeConfig.layer),
+      Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["HELIX_DATA_DIR", dataDir]]), { pathDelim: "_" }))
+    ),
     Layer.succeed(GatewayConfig, {
       httpPort: 0,
       httpsPort: 0,

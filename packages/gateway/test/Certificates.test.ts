@@ -5,12 +5,15 @@ import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
-import { Effect, Layer, Option, TestClock } from "effect"
+import { ConfigProvider, Effect, Layer, Option, TestClock } from "effect"
 import * as Certificates from "../src/Certificates.ts"
 import * as SelfSignedCertificate from "../src/SelfSignedCertificate.ts"
 
 const inFolder = (dataDir: string) =>
-  Layer.succeed(RuntimeConfig, { dataDir, modelsDirs: [], defaultModel: Option.none(), devices: Option.none() })
+  Layer.provide(
+    Layer.orDie(RuntimeConfig.layer),
+    Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["HELIX_DATA_DIR", dataDir]]), { pathDelim: "_" }))
+  )
 
 const withFolder = <A, E>(test: (folder: string) => Effect.Effect<A, E, FileSystem.FileSystem | RuntimeConfig>) =>
   Effect.gen(function* () {

@@ -43,7 +43,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   OutOfMemory: new Errors.OutOfMemory({ device, needed: Bytes.make(2), free: Bytes.make(1) }),
   ReservationNotFound: new Errors.ReservationNotFound({ reservation }),
   ReservationConflict: new Errors.ReservationConflict({ reservation }),
-  WorkerLost: new Errors.WorkerLost({ replica, reason: "f" }),
+  WorkerLost: new Errors.WorkerLost({ replica, reason: "f", crashed: true }),
   ReplicaNotReady: new Errors.ReplicaNotReady({ replica, state: "loading" }),
   ChildNotFound: new Errors.ChildNotFound({ supervisor: "s", child: "c" })
 }

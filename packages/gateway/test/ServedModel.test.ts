@@ -178,6 +178,33 @@ describe("a worker that is killed", () => {
   )
 })
 
+describe("a worker that is frozen", () => {
+  it.scopedLive("is killed within seconds, and its streams continue", () =>
+    Effect.gen(function* () {
+      const server = yield* startServer({ HELIX_BOOTSTRAP_KEY: key, HELIX_FREEZE_TIMEOUT: "1s" })
+      yield* Effect.gen(function* () {
+        const client = yield* openai
+        const params: Params = { model: "helix-demo", messages: [{ role: "user", content: "hi" }], max_tokens: 60 }
+        const endless = { ...params, temperature: 0, ignore_eos: true }
+        const undisturbed = yield* plain(client, endless)
+        const [frozen] = workersOf(server)
+        const disturbed = yield* streamed(client, endless, (chunks) => {
+          if (chunks === 10 && frozen !== undefined) process.kill(frozen, "SIGSTOP")
+        }).pipe(Effect.timeout("15 seconds"))
+        assert.strictEqual(disturbed, undisturbed)
+        assert.notInclude(workersOf(server), frozen)
+        // nobody asks the next one for anything
+        const idle = workersOf(server)
+        for (const pid of idle) process.kill(pid, "SIGSTOP")
+        yield* Effect.sync(() => workersOf(server).filter((pid) => idle.includes(pid))).pipe(
+          Effect.repeat({ until: (left) => left.length === 0, schedule: Schedule.spaced("50 millis") }),
+          Effect.timeout("10 seconds")
+        )
+      }).pipe(Effect.provideService(Target, target(server)))
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+})
+
 describe("a client that hangs up", () => {
   it.scopedLive("frees its slot", () =>
     Effect.gen(function* () {

@@ -15,6 +15,8 @@ export interface ChildSpec<out E = unknown> extends ChildPlan {
    * a shutdown.
    */
   readonly start: Effect.Effect<Effect.Effect<unknown, unknown>, E, Scope.Scope>
+  /** Whether what its run failed with was somebody else's doing, so that it may run again without counting; never unless said. */
+  readonly isBlameless?: (error: unknown) => boolean
 }
 
 /** How an instance ended. `StartFailed`: it never ran. */
@@ -32,7 +34,7 @@ type Outcome =
  * a failure. `onStarted` runs between init and run.
  */
 export const runInstance = (
-  { id, shutdownMillis = 5_000, start }: ChildSpec,
+  { id, isBlameless = () => false, shutdownMillis = 5_000, start }: ChildSpec,
   stop: Deferred.Deferred<void>,
   onStarted: Effect.Effect<void>
 ): Effect.Effect<InstanceEnd> =>
@@ -46,7 +48,7 @@ export const runInstance = (
       Effect.forkDaemon
     )
     const closed = yield* Effect.timeoutOption(Fiber.await(closing), shutdownMillis)
-    if (Option.isSome(closed)) return endOf(id, Exit.flatten(closed.value))
+    if (Option.isSome(closed)) return endOf(id, Exit.flatten(closed.value), isBlameless)
     const message = `it did not stop within ${shutdownMillis} ms`
     yield* Effect.logError(`Child was given up: ${message}`)
     return { _tag: "ChildExited", id, reason: { _tag: "Failure", message } }
@@ -66,18 +68,18 @@ const initAndRun = (
   })
 
 /** A failed `outcome` is the interruption of one that was told to stop, or a finalizer's defect. */
-const endOf = (id: ChildId, outcome: Exit.Exit<Outcome>): InstanceEnd => {
-  if (Exit.isFailure(outcome)) return { _tag: "ChildExited", id, reason: reasonOf(outcome) }
+const endOf = (id: ChildId, outcome: Exit.Exit<Outcome>, isBlameless: (error: unknown) => boolean): InstanceEnd => {
+  if (Exit.isFailure(outcome)) return { _tag: "ChildExited", id, reason: reasonOf(outcome, isBlameless) }
   return outcome.value._tag === "RunEnded"
-    ? { _tag: "ChildExited", id, reason: reasonOf(outcome.value.exit) }
+    ? { _tag: "ChildExited", id, reason: reasonOf(outcome.value.exit, isBlameless) }
     : { _tag: "StartFailed", id, message: messageOf(outcome.value.cause) }
 }
 
-const reasonOf = (exit: Exit.Exit<unknown, unknown>): ExitReason => {
+const reasonOf = (exit: Exit.Exit<unknown, unknown>, isBlameless: (error: unknown) => boolean): ExitReason => {
   if (Exit.isSuccess(exit)) return { _tag: "Normal" }
-  return Cause.isInterruptedOnly(exit.cause)
-    ? { _tag: "Shutdown" }
-    : { _tag: "Failure", message: messageOf(exit.cause) }
+  if (Cause.isInterruptedOnly(exit.cause)) return { _tag: "Shutdown" }
+  const blameless = Option.exists(Cause.failureOption(exit.cause), isBlameless)
+  return { _tag: "Failure", message: messageOf(exit.cause), blameless }
 }
 
 /** One line for logs and `ChildStatus`. */

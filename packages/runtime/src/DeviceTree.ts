@@ -8,6 +8,7 @@
  *             └── model          the ModelActor and its worker process
  */
 import type { Device } from "@helixflow/schema/Device"
+import { WorkerLost } from "@helixflow/schema/Errors"
 import { GpuActor } from "@helixflow/schema/GpuActor"
 import { ChildId, Millis } from "@helixflow/schema/Ids"
 import { ReplicaStatus } from "@helixflow/schema/Model"
@@ -108,7 +109,8 @@ export const replicaChild = (options: Model.ReplicaOptions, directory: Directory
 const modelChild = (options: Model.ReplicaOptions, directory: Directory) => ({
   id: modelId,
   restart: "permanent" as const,
-  start: startModel(options, directory)
+  start: startModel(options, directory),
+  isBlameless: (error: unknown) => error instanceof WorkerLost && !error.crashed
 })
 
 const startModel = Effect.fnUntraced(function* (options: Model.ReplicaOptions, directory: Directory) {

@@ -19,9 +19,8 @@ import {
 } from "@helixflow/schema/Ids"
 import { type EngineChoice, type ModelSpec, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
-import { Clock, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Schedule, Scope, Stream } from "effect"
+import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Scope, Stream } from "effect"
 import * as Latest from "./Latest.ts"
-import type { WorkerEntry } from "./WorkerEntry.ts"
 import * as WorkerProcess from "./WorkerProcess.ts"
 
 export interface ReplicaOptions {
@@ -34,7 +33,7 @@ export interface ReplicaOptions {
   readonly engine: EngineChoice
   /** Threads of one operator of the engine. */
   readonly threads: number
-  readonly worker: { readonly entry: WorkerEntry; readonly socketDir: string }
+  readonly worker: Omit<WorkerProcess.SpawnOptions, "replica">
 }
 
 /** Where the tokens of a running sequence go. */
@@ -45,9 +44,17 @@ type Life =
   | { readonly _tag: "loading"; readonly loaded: Deferred.Deferred<LoadedModel, LoadFailed> }
   | { readonly _tag: "ready" | "draining"; readonly worker: WorkerProcess.WorkerProcess; readonly loaded: LoadedModel }
 
-const heartbeatInterval = "2 seconds"
-/** A worker answers between two steps, which take a fraction of a second. */
-const heartbeatTimeout = "20 seconds"
+/** A worker that somebody kills while it loads is tried again: that says nothing of the model. */
+const loadAttempts = 10
+
+/** How long it may take until a worker that doesn't answer is known to have ended. */
+const exitNews = "5 seconds"
+
+/** The part of its size by which a worker's memory must have changed to be news. */
+const newsworthy = 1 / 64
+
+/** Somebody has killed the worker before it had loaded. */
+class KilledWhileLoading extends Data.TaggedError("KilledWhileLoading")<{ readonly reason: string }> {}
 
 /** The handlers of a replica, and what its supervisor waits for: `lost` fails when the worker is gone unasked. */
 export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
@@ -103,8 +110,8 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     return Effect.sync(() => whenIdle.delete(resume))
   })
 
-  const onLost = Effect.fnUntraced(function* (reason: string) {
-    const failure = new WorkerLost({ replica, reason })
+  const onLost = Effect.fnUntraced(function* ({ crashed, reason }: WorkerProcess.WorkerEnd) {
+    const failure = new WorkerLost({ replica, reason, crashed })
     yield* become({ _tag: "failed" }, reason)
     for (const request of [...sinks.keys()]) settle(request, Exit.fail(failure))
     yield* Deferred.fail(lost, failure)
@@ -129,26 +136,29 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     )
 
   const heartbeat = (worker: WorkerProcess.WorkerProcess) =>
-    worker.client.Health().pipe(
-      Effect.tap((health) => {
+    worker.keepAlive(
+      Effect.map(worker.client.Health(), (health) => {
+        const told = status.get().rss ?? 0
         rss = health.rss
-        status.set(current())
-      }),
-      Effect.timeoutFail({
-        duration: heartbeatTimeout,
-        onTimeout: () => new WorkerLost({ replica, reason: "it answers no more" })
-      }),
-      Effect.repeat(Schedule.spaced(heartbeatInterval)),
-      // frozen or gone, the process is of no use any more
-      Effect.catchAll(() => worker.kill)
+        if (Math.abs(health.rss - told) > told * newsworthy) status.set(current())
+      })
     )
 
   const load = Effect.fnUntraced(function* (processScope: Scope.Scope) {
-    const failed = (error: ActorUnreachable) => new LoadFailed({ model: model.id, reason: error.reason, file: null })
+    const failed = (reason: string) => new LoadFailed({ model: model.id, reason, file: null })
+    const ended = ({
+      crashed,
+      reason
+    }: WorkerProcess.WorkerEnd): Effect.Effect<never, LoadFailed | KilledWhileLoading> =>
+      crashed ? failed(`its worker ended: ${reason}`) : new KilledWhileLoading({ reason })
     const worker = yield* WorkerProcess.spawn({ replica, ...options.worker }).pipe(
       Scope.extend(processScope),
-      Effect.mapError(failed)
+      Effect.catchTags({
+        ActorUnreachable: ({ reason }) => failed(reason),
+        WorkerEnded: ended
+      })
     )
+    const exited = Effect.flatMap(worker.exited, ended)
     const loaded = yield* worker.client
       .Load({
         model: model.id,
@@ -161,12 +171,11 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
         engine: options.engine
       })
       .pipe(
-        Effect.catchTag("ActorUnreachable", (error) => Effect.fail(failed(error))),
-        Effect.raceFirst(
-          Effect.flatMap(worker.exited, (reason) =>
-            Effect.fail(new LoadFailed({ model: model.id, reason: `its worker ended: ${reason}`, file: null }))
-          )
-        )
+        // its connection ends a moment before the process is known to be gone, and why
+        Effect.catchTag("ActorUnreachable", ({ reason }) =>
+          Effect.timeoutFail(exited, { duration: exitNews, onTimeout: () => failed(reason) })
+        ),
+        Effect.raceFirst(exited)
       )
     rss = loaded.rss
     yield* become({ _tag: "ready", worker, loaded }, null)
@@ -186,10 +195,20 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
   const start = Effect.fnUntraced(function* () {
     const loaded = yield* Deferred.make<LoadedModel, LoadFailed>()
     yield* become({ _tag: "loading", loaded })
-    const processScope = yield* Scope.fork(scope, ExecutionStrategy.sequential)
-    workerScope = Option.some(processScope)
-    yield* load(processScope).pipe(
-      Effect.tapError((error) => Effect.zipRight(become({ _tag: "failed" }, error.message), unload)),
+    const attempt = Effect.gen(function* () {
+      const processScope = yield* Scope.fork(scope, ExecutionStrategy.sequential)
+      workerScope = Option.some(processScope)
+      return yield* Effect.onError(load(processScope), () => unload)
+    })
+    yield* attempt.pipe(
+      Effect.tapErrorTag("KilledWhileLoading", ({ reason }) =>
+        Effect.logWarning("a worker was killed while it loaded").pipe(Effect.annotateLogs({ replica, reason }))
+      ),
+      Effect.retry({ times: loadAttempts - 1, while: ({ _tag }) => _tag === "KilledWhileLoading" }),
+      Effect.catchTag("KilledWhileLoading", ({ reason }) =>
+        Effect.fail(new LoadFailed({ model: model.id, reason: `its worker was lost: ${reason}`, file: null }))
+      ),
+      Effect.tapError((error) => become({ _tag: "failed" }, error.message)),
       Effect.intoDeferred(loaded),
       // a caller that leaves does not abort a load that others wait for
       Effect.forkIn(scope)
@@ -204,7 +223,12 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
       : Effect.fail(new ReplicaNotReady({ replica, state: life._tag }))
   )
 
-  const workerLost = (error: ActorUnreachable) => Effect.fail(new WorkerLost({ replica, reason: error.reason }))
+  /** The connection ends a moment before the process is known to be gone, and why. */
+  const workerLost = ({ reason }: ActorUnreachable) =>
+    Effect.timeoutFail(Deferred.await(lost), {
+      duration: exitNews,
+      onTimeout: () => new WorkerLost({ replica, reason, crashed: false })
+    })
 
   const handlers = ModelActor.of({
     Load: Effect.fn("ModelActor.Load")(function* () {

@@ -60,7 +60,11 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
         directory,
         store,
         threads: Math.max(1, Math.floor(machine.cpus / devices.length)),
-        worker: { entry: WorkerEntry.resolve(), socketDir: yield* privateFolder }
+        worker: {
+          entry: WorkerEntry.resolve(),
+          socketDir: yield* privateFolder,
+          liveness: config.liveness
+        }
       })
       const supervisor = yield* Supervisor.make({
         name: "node",

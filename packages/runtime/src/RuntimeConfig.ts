@@ -3,6 +3,7 @@ import { delimiter, resolve } from "node:path"
 import { Config, type ConfigError, Context, Either, Layer, Option } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
 import { type DeviceDeclaration, parseDevices } from "./DeviceDeclaration.ts"
+import type { LivenessLimits } from "./Liveness.ts"
 import * as Setting from "./Setting.ts"
 
 export const settings = {
@@ -47,6 +48,24 @@ export const settings = {
         onLeft: (problem) => `must be devices such as cpu:0=4GiB,cuda:0, but ${problem}`,
         onRight: Option.some
       })
+  }),
+  freezeTimeout: Setting.make({
+    name: "HELIX_FREEZE_TIMEOUT",
+    defaultText: "`2s`",
+    description:
+      "How long a worker may be stopped, or answer nothing without computing anything, before it is killed and its streams " +
+      "continue elsewhere. Written `500ms`, `2s`, `1min` or `1h`, like all times.",
+    fallback: () => 2_000,
+    parse: Setting.parseDuration
+  }),
+  stepTimeout: Setting.make({
+    name: "HELIX_STEP_TIMEOUT",
+    defaultText: "`30s`",
+    description:
+      "How long a worker may compute a single step before it is taken for an endless one and killed. Where the system does not " +
+      "tell whether a process computes (any but Linux), the one limit for workers that do not answer.",
+    fallback: () => 30_000,
+    parse: Setting.parseDuration
   })
 }
 
@@ -61,13 +80,15 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly defaultModel: Option.Option<string>
     /** None: whatever is detected. */
     readonly devices: Option.Option<ReadonlyArray<DeviceDeclaration>>
+    readonly liveness: LivenessLimits
   }
 >() {
   static readonly config = Config.all({
     dataDir: settings.dataDir.config,
     modelsDirs: settings.modelsDirs.config,
     defaultModel: settings.defaultModel.config,
-    devices: settings.devices.config
+    devices: settings.devices.config,
+    liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config })
   })
 
   /** From the environment, or whatever `ConfigProvider` is installed. All that is wrong is reported at once. */

@@ -105,7 +105,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     tokenize: (replica: ClientOf<typeof ModelActor>) => Effect.Effect<void, SessionError | Attempts.Lost>
   ) =>
     withReplica(model, String(choice), request.queueTimeout, ({ attempt, id, replica }) => {
-      const lost = (reason: string) => Effect.fail(new WorkerLost({ replica: id, reason }))
+      const lost = (reason: string) => Effect.fail(new WorkerLost({ replica: id, reason, crashed: false }))
       progress.epoch = attempt
       const receive = (batches: Iterable<TokenBatch>) => {
         for (const batch of batches) {

@@ -51,3 +51,15 @@ export const explain = (error: ConfigError.ConfigError): ReadonlyArray<string> =
       return [`${error.path.at(-1) ?? "The configuration"} ${error.message}`]
   }
 }
+
+const units = { ms: 1, s: 1_000, min: 60_000, h: 3_600_000 } as const
+
+/** A length of time in milliseconds, e.g. `500ms`, `2s`, `1.5min`, `1h`; more than none. */
+export const parseDuration = (text: string): Either.Either<number, string> => {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?) ?(ms|s|min|h)$/.exec(text) ?? []
+  const factor = Object.entries(units).find(([name]) => name === unit)?.[1]
+  const millis = Number(amount) * (factor ?? Number.NaN)
+  return millis > 0
+    ? Either.right(millis)
+    : Either.left(`must be a time such as 500ms, 2s, 1min or 1h, but is \`${text}\``)
+}

@@ -179,28 +179,29 @@ const exited = (draft: Draft, child: Child, reason: ExitReason): Draft => {
   }
 }
 
-/** Counts a restart against the intensity, then backs off and takes along whom the strategy says. */
+/**
+ * Counts a restart against the intensity, then backs off and takes along whom the strategy says. A child that ran and was ended by
+ * somebody outside is started again at once and costs nothing: each of its runs has shown that it can.
+ */
 const restart = (draft: Draft, child: Child, reason: ExitReason): Draft => {
   const { now, state } = draft
   const { id } = child.plan
   const failure = reason._tag === "Failure" ? reason.message : "it ended"
-  const restarts = [...withinPeriod(state.policy, state.restarts, now), now]
+  const blameless = reason._tag === "Failure" && reason.blameless === true && child.life._tag === "Running"
+  const restarts = [...withinPeriod(state.policy, state.restarts, now), ...(blameless ? [] : [now])]
   const counted: Draft = { ...draft, state: { ...state, restarts } }
-  if (restarts.length > state.policy.intensity) {
+  if (!blameless && restarts.length > state.policy.intensity) {
     const { intensity, periodMillis } = state.policy
     const reason = `${id} failed (${failure}) after ${intensity} restarts within ${periodMillis} ms`
     return closeAll(forget(counted, id), { _tag: "Escalating", reason })
   }
   const quiet = child.life._tag === "Running" && now - child.since >= state.policy.quietMillis
   const streak = quiet ? 0 : child.streak
-  const delay = delayOf(state.policy, streak)
-  const backingOff = become(
-    counted,
-    id,
-    { _tag: "BackingOff", until: now + delay },
-    { streak: streak + 1, lastFailure: child.lastFailure }
-  )
-  return emit(bringDown(backingOff, id), { _tag: "Backoff", id, delay, count: streak + 1, failure })
+  const delay = blameless ? 0 : delayOf(state.policy, streak)
+  const count = blameless ? streak : streak + 1
+  const life: Life = { _tag: "BackingOff", until: now + delay }
+  const backingOff = become(counted, id, life, { streak: count, lastFailure: child.lastFailure })
+  return emit(bringDown(backingOff, id), { _tag: "Backoff", id, delay, count, failure })
 }
 
 /** Ends the siblings that share the fate of `id`. Temporary ones do not come back; done ones are done again (as in OTP). */

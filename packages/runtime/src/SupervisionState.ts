@@ -32,7 +32,8 @@ export interface ChildPlan {
 export type ExitReason =
   | { readonly _tag: "Normal" }
   | { readonly _tag: "Shutdown" }
-  | { readonly _tag: "Failure"; readonly message: string }
+  /** `blameless`: somebody outside has ended it (`kill`), which says nothing of whether it can run. */
+  | { readonly _tag: "Failure"; readonly message: string; readonly blameless?: boolean }
 
 /** What becomes of a child once its instance has stopped. */
 export type Afterwards = "restart" | "forget"

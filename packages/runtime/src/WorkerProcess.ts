@@ -4,41 +4,60 @@ import { join } from "node:path"
 import { ActorUnreachable } from "@helixflow/schema/Errors"
 import type { ReplicaId } from "@helixflow/schema/Ids"
 import { Worker } from "@helixflow/schema/Worker"
-import { Deferred, Effect, type Scope } from "effect"
+import { Data, Deferred, Effect, Schedule, type Scope } from "effect"
 import type { ClientOf } from "./Actor.ts"
+import * as Liveness from "./Liveness.ts"
+import * as ProcessState from "./ProcessState.ts"
 import * as UnixSocket from "./UnixSocket.ts"
 import type { WorkerEntry } from "./WorkerEntry.ts"
 
 export interface WorkerProcess {
   readonly pid: number
   readonly client: ClientOf<typeof Worker>
-  /** Succeeds with the reason when the process has ended, whatever ended it. */
-  readonly exited: Effect.Effect<string>
-  /** SIGKILL, for a worker that answers no more. */
-  readonly kill: Effect.Effect<void>
+  /** Succeeds when the process has ended, whatever ended it. */
+  readonly exited: Effect.Effect<WorkerEnd>
+  /**
+   * From now on the worker must answer: `ask` is asked again and again, and a worker that is frozen is killed. Ends with the
+   * process.
+   */
+  readonly keepAlive: (ask: Effect.Effect<void, unknown>) => Effect.Effect<void>
 }
+
+/** How a worker ended. `crashed`: by its own doing; else somebody has killed or stopped it. */
+export type WorkerEnd = Liveness.Verdict
+
+/** It ended before it listened. */
+export class WorkerEnded extends Data.TaggedError("WorkerEnded")<WorkerEnd> {}
 
 export interface SpawnOptions {
   readonly replica: ReplicaId
   readonly entry: WorkerEntry
   /** A folder only this user can open, with a short path: socket paths are limited to about 100 bytes. */
   readonly socketDir: string
+  readonly liveness: Liveness.LivenessLimits
 }
 
 /** How long a worker may take from its start until it listens, and from SIGTERM until it is gone. */
 const startTimeout = "60 seconds"
 const stopTimeout = "5 seconds"
 
+/** How often a worker is looked at, in milliseconds, and asked for a sign of life, the answer to the last one being there. */
+const pulse = 250
+const heartbeatInterval = 500
+
 let spawned = 0
 
-/** Fails with `ActorUnreachable` when the process ends, or says nothing, before it listens. */
+/** Fails when the process ends (`WorkerEnded`), or says nothing (`ActorUnreachable`), before it listens. */
 export const spawn = Effect.fnUntraced(function* (
   options: SpawnOptions
-): Effect.fn.Return<WorkerProcess, ActorUnreachable, Scope.Scope> {
+): Effect.fn.Return<WorkerProcess, ActorUnreachable | WorkerEnded, Scope.Scope> {
   const name = `the worker of ${options.replica}`
   const unreachable = (reason: string) => new ActorUnreachable({ actor: name, reason })
   const path = join(options.socketDir, `${process.pid}-${++spawned}.sock`)
-  const exit = yield* Deferred.make<string>()
+  const exit = yield* Deferred.make<WorkerEnd>()
+  const memoryKills = ProcessState.memoryKills()
+  /** Why we have killed it. */
+  let sentence: WorkerEnd | null = null
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const child = fork(options.entry.path, [path], {
@@ -48,26 +67,68 @@ export const spawn = Effect.fnUntraced(function* (
         stdio: ["ignore", 2, 2, "ipc"]
       })
       child.once("exit", (code, signal) => {
-        Deferred.unsafeDone(
-          exit,
-          Effect.succeed(signal === null ? `it exited with code ${code}` : `killed by ${signal}`)
-        )
+        const outOfMemory = ProcessState.memoryKills() > memoryKills
+        Deferred.unsafeDone(exit, Effect.succeed(sentence ?? endOf(code, signal, outOfMemory)))
       })
       child.once("error", (error) => {
-        Deferred.unsafeDone(exit, Effect.succeed(error.message))
+        Deferred.unsafeDone(exit, Effect.succeed({ reason: error.message, crashed: true }))
       })
       return child
     }),
     (child) => stop(child, Deferred.await(exit))
   )
   const exited = Deferred.await(exit)
+  const pid = child.pid ?? 0
+
+  /** Looks at the process until it must be killed. `hasAnswered`: since the last look, or it owes no answer. */
+  const watch = (hasAnswered: () => boolean) =>
+    Effect.suspend(() => {
+      let liveness = Liveness.initial
+      const look = Effect.sync(() => {
+        liveness = Liveness.look(liveness, ProcessState.read(pid), hasAnswered(), pulse)
+        const verdict = Liveness.judge(liveness, options.liveness)
+        if (verdict === null || child.exitCode !== null) return
+        sentence ??= verdict
+        child.kill("SIGKILL")
+      })
+      return Effect.repeat(look, Schedule.spaced(pulse))
+    }).pipe(Effect.raceFirst(exited), Effect.asVoid)
+
+  const keepAlive = (ask: Effect.Effect<void, unknown>) =>
+    Effect.suspend(() => {
+      let answered = true
+      const asked = Effect.tap(ask, () =>
+        Effect.sync(() => {
+          answered = true
+        })
+      ).pipe(Effect.repeat(Schedule.spaced(heartbeatInterval)), Effect.ignore, Effect.zipRight(Effect.never))
+      const hasAnswered = () => {
+        const since = answered
+        answered = false
+        return since
+      }
+      return Effect.raceFirst(watch(hasAnswered), asked)
+    })
+
+  // whoever stops it while it starts or loads stops it too
+  yield* Effect.forkScoped(watch(() => true))
   yield* listening(child).pipe(
-    Effect.raceFirst(Effect.flatMap(exited, (reason) => Effect.fail(unreachable(reason)))),
+    Effect.raceFirst(Effect.flatMap(exited, (end) => new WorkerEnded(end))),
     Effect.timeoutFail({ duration: startTimeout, onTimeout: () => unreachable("it did not start in time") })
   )
   const client = yield* UnixSocket.connect(Worker, { name, path })
-  return { pid: child.pid ?? 0, client, exited, kill: Effect.sync(() => void child.kill("SIGKILL")) }
+  return { pid, client, exited, keepAlive }
 })
+
+/** Signals that programs and people send; a crash comes with others, and with SIGKILL where memory ran out. */
+const sentSignals: ReadonlySet<NodeJS.Signals> = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+
+const endOf = (code: number | null, signal: NodeJS.Signals | null, outOfMemory: boolean): WorkerEnd => {
+  if (signal === null) return { reason: `it exited with code ${code}`, crashed: code !== 0 }
+  return signal === "SIGKILL" && outOfMemory
+    ? { reason: "killed by SIGKILL as the system was out of memory", crashed: true }
+    : { reason: `killed by ${signal}`, crashed: !sentSignals.has(signal) }
+}
 
 /** The worker says over its IPC channel when its socket listens. */
 const listening = (child: ChildProcess) =>
@@ -75,7 +136,7 @@ const listening = (child: ChildProcess) =>
     child.once("message", () => resume(Effect.void))
   })
 
-const stop = (child: ChildProcess, exited: Effect.Effect<string>) =>
+const stop = (child: ChildProcess, exited: Effect.Effect<unknown>) =>
   Effect.sync(() => void child.kill("SIGTERM")).pipe(
     Effect.zipRight(exited),
     Effect.timeoutTo({

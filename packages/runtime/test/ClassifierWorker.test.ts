@@ -19,7 +19,8 @@ writeTinyClassifierModel(path.join(root, "reranker"), { weights: wordShareWeight
 const spawn = WorkerProcess.spawn({
   replica: makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("tiny"), 0),
   entry: WorkerEntry.resolve(),
-  socketDir: root
+  socketDir: root,
+  liveness: { freezeMillis: 20_000, stepMillis: 20_000 }
 })
 
 class Reranker extends Context.Tag("Reranker")<Reranker, Effect.Effect.Success<typeof spawn>["client"]>() {

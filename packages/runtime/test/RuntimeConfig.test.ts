@@ -104,3 +104,18 @@ describe("the bundled models", () => {
     expect(bundledModelsDir("file:///nowhere/at/all.js")).toEqual(Option.none())
   })
 })
+
+describe("a length of time", () => {
+  it.each([
+    ["500ms", 500],
+    ["2s", 2_000],
+    ["1.5 min", 90_000],
+    ["1h", 3_600_000]
+  ])("is written %s", (text, millis) => {
+    expect(Setting.parseDuration(text)).toEqual(Either.right(millis))
+  })
+
+  it.each(["", "2", "s", "-1s", "0s", "1d", "1e3s"])("is not written %j", (text) => {
+    expect(Either.isLeft(Setting.parseDuration(text))).toBe(true)
+  })
+})

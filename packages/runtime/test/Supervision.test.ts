@@ -191,6 +191,30 @@ describe("whom a failure takes along", () => {
   })
 })
 
+describe("a child that somebody outside has ended", () => {
+  const killed: Event = { _tag: "ChildExited", id: a, reason: { _tag: "Failure", message: "killed", blameless: true } }
+
+  it("is started again at once, however often", () => {
+    const world = obedientWorld(policyOf("one_for_one"), plansOf())
+    for (let times = 0; times < 20; times++) expect(world.trace(killed)).toBe("backoff a, start a")
+    expect(world.state().restarts).toEqual([])
+  })
+
+  it("costs none of the restarts that failures have", () => {
+    const world = obedientWorld(policyOf("one_for_one"), plansOf())
+    for (let times = 0; times < 3; times++) {
+      expect(world.trace(killed)).toBe("backoff a, start a")
+      expect(world.trace(exitOf(a, "failure"))).toBe("backoff a, start a")
+    }
+    expect(world.trace(exitOf(a, "failure"))).toContain("escalate")
+  })
+
+  it("counts where it had not come to run", () => {
+    const { state } = open(policyOf("one_for_one", { intensity: 0 }), plansOf(), 0)
+    expect(step(state, killed, 0).state.phase._tag).toBe("Escalated")
+  })
+})
+
 describe("backoff", () => {
   const failing = (policy: SupervisionPolicy) => {
     const world = obedientWorld(policy, plansOf())

@@ -30,7 +30,8 @@ writeTinyEmbeddingModel(path.join(root, "embed"))
 const spawn = WorkerProcess.spawn({
   replica: makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("tiny"), 0),
   entry: WorkerEntry.resolve(),
-  socketDir: root
+  socketDir: root,
+  liveness: { freezeMillis: 500, stepMillis: 20_000 }
 })
 type Worker = Effect.Effect.Success<typeof spawn>["client"]
 
@@ -136,12 +137,33 @@ describe("a worker process", () => {
 
   it.scopedLive("is missed by its callers when it is killed", () =>
     Effect.gen(function* () {
-      const { client, exited, kill } = yield* spawn
+      const { client, exited, pid } = yield* spawn
       const events = yield* Effect.fork(Effect.flip(Stream.runDrain(client.Events())))
       yield* client.Health()
-      yield* kill
+      process.kill(pid, "SIGKILL")
       expect(yield* Fiber.join(events)).toBeInstanceOf(ActorUnreachable)
-      expect(yield* exited).toContain("SIGKILL")
+      expect(yield* exited).toEqual({ reason: "killed by SIGKILL", crashed: false })
+    })
+  )
+
+  it.scopedLive("is killed when it is stopped, whether it has anything to do or not, and not for a moment's stop", () =>
+    Effect.gen(function* () {
+      const { client, exited, pid } = yield* spawn
+      process.kill(pid, "SIGSTOP")
+      yield* Effect.sleep("250 millis")
+      process.kill(pid, "SIGCONT")
+      yield* client.Health()
+      process.kill(pid, "SIGSTOP")
+      expect(yield* exited).toEqual({ reason: "it was stopped by a signal for 0.5 s", crashed: false })
+    })
+  )
+
+  it.scopedLive("is killed when it hangs", () =>
+    Effect.gen(function* () {
+      const { exited, keepAlive } = yield* spawn
+      // a question that is never answered, of a process that has nothing to compute
+      yield* keepAlive(Effect.never)
+      expect((yield* exited).reason).toContain("it hangs")
     })
   )
 })

@@ -204,10 +204,14 @@ export class DeviceUnavailable extends Schema.TaggedError<DeviceUnavailable>()("
   }
 }
 
-/** The worker process of a replica ended while it was needed. */
+/**
+ * The worker process of a replica ended while it was needed. `crashed`: by its own doing (a crash, want of memory, a hang), so that
+ * what it computed may be to blame; else somebody has killed, stopped or drained it.
+ */
 export class WorkerLost extends Schema.TaggedError<WorkerLost>()("WorkerLost", {
   replica: ReplicaId,
-  reason: Schema.String
+  reason: Schema.String,
+  crashed: Schema.Boolean
 }) {
   override get message() {
     return `The worker of ${this.replica} was lost: ${this.reason}.`
