@@ -11,12 +11,13 @@ import { CommandFailure, exitCodes } from "./CommandFailure.ts"
 import { render, summary } from "./CommandHelp.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
 import { modelsCommand, modelsHelp } from "./ModelsCommand.ts"
+import { pullCommand, pullHelp } from "./PullCommand.ts"
 import { serveCommand, serveHelp } from "./ServeCommand.ts"
 import { treeCommand, treeHelp } from "./TreeCommand.ts"
 
 const helixflow = Command.make("helixflow").pipe(
   Command.withDescription("Self-hosted AI inference: a fleet of GPUs or CPUs behind an OpenAI-compatible API."),
-  Command.withSubcommands([serveCommand, modelsCommand, treeCommand, chatCommand, benchCommand])
+  Command.withSubcommands([serveCommand, modelsCommand, pullCommand, treeCommand, chatCommand, benchCommand])
 )
 
 const rootPage = render(
@@ -29,13 +30,21 @@ const rootPage = render(
       ["helixflow chat --help", "what a command takes"]
     ]
   },
-  [summary(serveCommand), summary(modelsCommand), summary(treeCommand), summary(chatCommand), summary(benchCommand)]
+  [
+    summary(serveCommand),
+    summary(modelsCommand),
+    summary(pullCommand),
+    summary(treeCommand),
+    summary(chatCommand),
+    summary(benchCommand)
+  ]
 )
 
 /** The help page of each command. */
 const pages = new Map([
   ["serve", render(serveCommand, serveHelp)],
   ["models", render(modelsCommand, modelsHelp)],
+  ["pull", render(pullCommand, pullHelp)],
   ["tree", render(treeCommand, treeHelp)],
   ["chat", render(chatCommand, chatHelp)],
   ["bench", render(benchCommand, benchHelp)]

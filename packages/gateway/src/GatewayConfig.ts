@@ -52,6 +52,26 @@ export const settings = {
         ? Either.right(Option.some(text.replace(/\/+$/, "")))
         : Either.left(`must be like http://127.0.0.1:4318, but is \`${text}\``)
   }),
+  hubEndpoint: Setting.make({
+    name: "HF_ENDPOINT",
+    defaultText: "`https://huggingface.co`",
+    description: "The hub that `helixflow pull` fetches models from: any with the API of Hugging Face's.",
+    fallback: () => "https://huggingface.co",
+    parse: (text) =>
+      /^https?:\/\//.test(text) && URL.canParse(text)
+        ? Either.right(text.replace(/\/+$/, ""))
+        : Either.left(`must be like https://huggingface.co, but is \`${text}\``)
+  }),
+  hubToken: Setting.make<Option.Option<Redacted.Redacted>>({
+    name: "HF_TOKEN",
+    defaultText: "none",
+    description: "The token for models that the hub does not give to everybody.",
+    fallback: Option.none,
+    parse: (text) =>
+      /^[\x21-\x7e]+$/.test(text)
+        ? Either.right(Option.some(Redacted.make(text)))
+        : Either.left("must be printable ASCII text without spaces")
+  }),
   bootstrapKey: Setting.make<Option.Option<Redacted.Redacted>>({
     name: "HELIX_BOOTSTRAP_KEY",
     defaultText: "generated, printed once, kept in `bootstrap-key` (mode 0600) in the data folder",
@@ -75,6 +95,9 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     readonly allowedHosts: ReadonlyArray<string>
     /** Without a path. */
     readonly otlpEndpoint: Option.Option<string>
+    /** Of the hub; without a slash at its end. */
+    readonly hubEndpoint: string
+    readonly hubToken: Option.Option<Redacted.Redacted>
     /** None: the one in the data folder. */
     readonly bootstrapKey: Option.Option<Redacted.Redacted>
   }
@@ -84,6 +107,8 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     httpsPort: settings.httpsPort.config,
     allowedHosts: settings.allowedHosts.config,
     otlpEndpoint: settings.otlpEndpoint.config,
+    hubEndpoint: settings.hubEndpoint.config,
+    hubToken: settings.hubToken.config,
     bootstrapKey: settings.bootstrapKey.config
   }).pipe(
     Config.mapOrFail((config) =>

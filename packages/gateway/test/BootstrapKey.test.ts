@@ -3,23 +3,19 @@ import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
-import { ConfigProvider, Effect, Layer, Option, Redacted } from "effect"
+import { Effect, Layer, Option, Redacted } from "effect"
 import * as BootstrapKey from "../src/BootstrapKey.ts"
 import { GatewayConfig } from "../src/GatewayConfig.ts"
+import { environment } from "./environment.ts"
 
 const inFolder = (dataDir: string, given: Option.Option<Redacted.Redacted> = Option.none()) =>
-  Layer.merge(
+  Layer.merge(RuntimeConfig.layer, GatewayConfig.layer).pipe(
     Layer.provide(
-      Layer.orDie(RuntimeConfig.layer),
-      Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["HELIX_DATA_DIR", dataDir]]), { pathDelim: "_" }))
-    ),
-    Layer.succeed(GatewayConfig, {
-      httpPort: 0,
-      httpsPort: 0,
-      allowedHosts: [],
-      otlpEndpoint: Option.none(),
-      bootstrapKey: given
-    })
+      environment({
+        HELIX_DATA_DIR: dataDir,
+        ...Option.match(given, { onNone: () => ({}), onSome: (key) => ({ HELIX_BOOTSTRAP_KEY: Redacted.value(key) }) })
+      })
+    )
   )
 
 const withFolder = <A, E>(test: (folder: string) => Effect.Effect<A, E, FileSystem.FileSystem>) =>

@@ -5,15 +5,12 @@ import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
-import { ConfigProvider, Effect, Layer, Option, TestClock } from "effect"
+import { Effect, Layer, Option, TestClock } from "effect"
 import * as Certificates from "../src/Certificates.ts"
 import * as SelfSignedCertificate from "../src/SelfSignedCertificate.ts"
+import { environment } from "./environment.ts"
 
-const inFolder = (dataDir: string) =>
-  Layer.provide(
-    Layer.orDie(RuntimeConfig.layer),
-    Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["HELIX_DATA_DIR", dataDir]]), { pathDelim: "_" }))
-  )
+const inFolder = (dataDir: string) => RuntimeConfig.layer.pipe(Layer.provide(environment({ HELIX_DATA_DIR: dataDir })))
 
 const withFolder = <A, E>(test: (folder: string) => Effect.Effect<A, E, FileSystem.FileSystem | RuntimeConfig>) =>
   Effect.gen(function* () {

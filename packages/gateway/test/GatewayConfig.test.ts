@@ -18,11 +18,13 @@ const problems = (env: Record<string, string>) => Effect.map(Effect.flip(read(en
 describe("GatewayConfig", () => {
   it.effect("needs no environment", () =>
     Effect.gen(function* () {
-      expect(yield* read({})).toEqual({
+      expect(yield* read({})).toMatchObject({
         httpPort: 8080,
         httpsPort: 8443,
         allowedHosts: [],
         otlpEndpoint: Option.none(),
+        hubEndpoint: "https://huggingface.co",
+        hubToken: Option.none(),
         bootstrapKey: Option.none()
       })
     })
@@ -35,13 +37,17 @@ describe("GatewayConfig", () => {
         HELIX_HTTPS_PORT: " 443 ",
         HELIX_ALLOWED_HOSTS: "ai.Example.com, 10.0.0.1",
         OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:4318/",
+        HF_ENDPOINT: "http://hub.example/",
+        HF_TOKEN: "hf_1",
         HELIX_BOOTSTRAP_KEY: "k-1"
       })
-      expect(config).toEqual({
+      expect(config).toMatchObject({
         httpPort: 0,
         httpsPort: 443,
         allowedHosts: ["ai.example.com", "10.0.0.1"],
         otlpEndpoint: Option.some("http://127.0.0.1:4318"),
+        hubEndpoint: "http://hub.example",
+        hubToken: Option.some(Redacted.make("hf_1")),
         bootstrapKey: Option.some(Redacted.make("k-1"))
       })
     })
@@ -51,7 +57,9 @@ describe("GatewayConfig", () => {
     ["HELIX_ALLOWED_HOSTS", "example.com:80"],
     ["HELIX_ALLOWED_HOSTS", "a,,b"],
     ["HELIX_ALLOWED_HOSTS", "http://a"],
-    ["OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"]
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"],
+    ["HF_ENDPOINT", "huggingface.co"],
+    ["HF_TOKEN", "two words"]
   ] as const)("refuses %s=%s by name", ([name, text]) =>
     Effect.gen(function* () {
       expect(yield* problems({ [name]: text })).toEqual([expect.stringContaining(`${name} must be`)])

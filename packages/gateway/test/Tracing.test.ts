@@ -2,18 +2,19 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema } from "effect"
 import { GatewayConfig } from "../src/GatewayConfig.ts"
 import * as Tracing from "../src/Tracing.ts"
+import { environment } from "./environment.ts"
 import { stubServer } from "./StubServer.ts"
 
 const tracing = (otlpEndpoint: Option.Option<string>) =>
   Tracing.layer.pipe(
+    Layer.provide(GatewayConfig.layer),
     Layer.provide(
-      Layer.succeed(GatewayConfig, {
-        httpPort: 0,
-        httpsPort: 0,
-        allowedHosts: [],
-        otlpEndpoint,
-        bootstrapKey: Option.none()
-      })
+      environment(
+        Option.match(otlpEndpoint, {
+          onNone: () => ({}),
+          onSome: (endpoint) => ({ OTEL_EXPORTER_OTLP_ENDPOINT: endpoint })
+        })
+      )
     )
   )
 

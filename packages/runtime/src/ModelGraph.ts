@@ -32,6 +32,12 @@ export type Dtype = keyof typeof SUFFIXES_OF
 const NAMES = ["model", "decoder_model_merged", "decoder_with_past_model"]
 const FOLDERS = ["onnx", "."]
 
+/** The files that may hold a graph of a precision, relative to the model's folder, best first. */
+export const graphNames = (dtype: Dtype): ReadonlyArray<string> => SUFFIXES_OF[dtype].flatMap(namesOf)
+
+const namesOf = (suffix: string): ReadonlyArray<string> =>
+  FOLDERS.flatMap((below) => NAMES.map((name) => path.posix.join(below, `${name}${suffix}.onnx`)))
+
 /**
  * Resident memory of a worker with full slots, without its KV cache, is `RUNTIME_BYTES + factor * files`: fitted to workers of
  * generated models between 0.1 and 100 million parameters, which it meets within a tenth from 10 million on. The runtime holds
@@ -92,9 +98,8 @@ function candidates(folder: string, { dtype, file }: GraphChoice): ReadonlyArray
   if (file !== undefined) return [path.join(folder, file)]
   const suffixes: ReadonlyArray<string> = dtype === undefined ? SUFFIXES : SUFFIXES_OF[dtype]
   return suffixes
-    .flatMap((suffix) =>
-      FOLDERS.flatMap((below) => NAMES.map((name) => path.join(folder, below, `${name}${suffix}.onnx`)))
-    )
+    .flatMap(namesOf)
+    .map((name) => path.join(folder, name))
     .filter((candidate) => fs.existsSync(candidate))
 }
 

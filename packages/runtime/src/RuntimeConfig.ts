@@ -1,5 +1,5 @@
 /** What the runtime takes from its environment. No other file of this package reads it. */
-import { delimiter, resolve } from "node:path"
+import { delimiter, join, resolve } from "node:path"
 import { Config, type ConfigError, Context, Either, Layer, Option } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
 import { type DeviceDeclaration, parseDevices } from "./DeviceDeclaration.ts"
@@ -14,18 +14,19 @@ export const settings = {
     fallback: () => resolve(".helix"),
     parse: (text) => Either.right(resolve(text))
   }),
-  modelsDirs: Setting.make<ReadonlyArray<string>>({
+  modelsDirs: Setting.make<Option.Option<ReadonlyArray<string>>>({
     name: "HELIX_MODELS_DIR",
-    defaultText: "the bundled models",
+    defaultText: "the bundled models, and `models` in the data folder",
     description:
       "Folders of models, more than one separated by `:` (`;` on Windows). A model's id is its folder's path below, so " +
-      "`org/name` is possible; of two models with the same id the one in the earlier folder is used.",
-    fallback: () => Option.toArray(bundledModelsDir()),
+      "`org/name` is possible; of two models with the same id the one in the earlier folder is used. `helixflow pull` writes " +
+      "to the first, or where none is named to `models` in the data folder.",
+    fallback: Option.none,
     parse: (text) => {
       const folders = text.split(delimiter).filter((folder) => folder !== "")
       return folders.length === 0
         ? Either.left("must name a folder")
-        : Either.right(folders.map((folder) => resolve(folder)))
+        : Either.right(Option.some(folders.map((folder) => resolve(folder))))
     }
   }),
   defaultModel: Setting.make<Option.Option<string>>({
@@ -76,6 +77,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly dataDir: string
     /** Absolute, in the order in which they are searched. Need not exist. */
     readonly modelsDirs: ReadonlyArray<string>
+    /** Absolute. Where models that are fetched go; one of `modelsDirs`. Need not exist. */
+    readonly pulledModelsDir: string
     /** None: `helix-demo` where it is listed, else no model is loaded at start. */
     readonly defaultModel: Option.Option<string>
     /** None: whatever is detected. */
@@ -89,7 +92,17 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     defaultModel: settings.defaultModel.config,
     devices: settings.devices.config,
     liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config })
-  })
+  }).pipe(
+    Config.map(({ modelsDirs, ...config }) => {
+      const pulled = join(config.dataDir, "models")
+      const folders = Option.getOrElse(modelsDirs, () => [...Option.toArray(bundledModelsDir()), pulled])
+      return {
+        ...config,
+        modelsDirs: folders,
+        pulledModelsDir: Option.match(modelsDirs, { onNone: () => pulled, onSome: ([first = pulled]) => first })
+      }
+    })
+  )
 
   /** From the environment, or whatever `ConfigProvider` is installed. All that is wrong is reported at once. */
   static readonly layer: Layer.Layer<RuntimeConfig, ConfigError.ConfigError> = Layer.effect(this, this.config)

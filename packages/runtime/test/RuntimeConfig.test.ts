@@ -1,4 +1,4 @@
-import { sep } from "node:path"
+import { join, sep } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Either, FastCheck, Layer, Option } from "effect"
 import { bundledModelsDir } from "../src/BundledModels.ts"
@@ -23,7 +23,8 @@ describe("RuntimeConfig", () => {
     Effect.gen(function* () {
       const config = yield* read({})
       expect(config.dataDir.endsWith(`${sep}.helix`)).toBe(true)
-      expect(config.modelsDirs).toEqual(Option.toArray(bundledModelsDir()))
+      expect(config.modelsDirs).toEqual([...Option.toArray(bundledModelsDir()), config.pulledModelsDir])
+      expect(config.pulledModelsDir).toBe(join(config.dataDir, "models"))
       expect(config.defaultModel).toEqual(Option.none())
       expect(config.devices).toEqual(Option.none())
     })
@@ -39,6 +40,7 @@ describe("RuntimeConfig", () => {
       })
       expect(config.dataDir).toBe("/var/lib/helix")
       expect(config.modelsDirs).toEqual(["/models", "/more models"])
+      expect(config.pulledModelsDir).toBe("/models")
       expect(config.defaultModel).toEqual(Option.some("org/name"))
       expect(config.devices).toEqual(
         Option.some([
