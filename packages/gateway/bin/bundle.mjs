@@ -17,7 +17,16 @@ const programs = [
 const stampFile = join(root, "packages", "gateway", "dist", ".sources")
 
 /** Loaded from `node_modules` when the program runs: native code finds its files there, or is optional to its user. */
-const external = ["onnxruntime-node", "koffi", "bufferutil", "utf-8-validate", "msgpackr-extract"]
+const external = [
+  "onnxruntime-node",
+  "koffi",
+  "better-sqlite3",
+  "pg-native",
+  "pg-cloudflare",
+  "bufferutil",
+  "utf-8-validate",
+  "msgpackr-extract"
+]
 
 /** CommonJS dependencies in an ES module bundle still call `require`. */
 const banner =

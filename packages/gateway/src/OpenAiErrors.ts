@@ -62,6 +62,7 @@ export const table: Table = {
   MailboxFull: () => server(503, "overloaded", 1),
   ActorUnreachable: () => server(503, "actor_unreachable", 1),
   ShuttingDown: () => server(503, "shutting_down", 1),
+  StorageUnavailable: () => server(503, "storage_unavailable", 1),
 
   // Between actors: whoever asks handles them, and a client that sees one sees a failure of the server.
   DeviceUnavailable: () => server(500, "device_unavailable"),

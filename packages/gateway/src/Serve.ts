@@ -1,6 +1,7 @@
 /** The server as a process: everything put together, what it says at its start, and how it ends. */
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { RuntimeConfig, settings } from "@helixflow/runtime/RuntimeConfig"
+import * as Storage from "@helixflow/runtime/Storage"
 import { Console, Context, Effect, Layer, Logger, Ref, Schedule } from "effect"
 import packageJson from "../package.json" with { type: "json" }
 import { AllowedHosts } from "./AllowedHosts.ts"
@@ -49,6 +50,7 @@ const start = Effect.gen(function* () {
     Gateway.layer.pipe(
       Layer.provide(Listeners.layer(certificate)),
       Layer.provideMerge(Runtime.layer),
+      Layer.provideMerge(Storage.layer),
       Layer.provide(Identity.layerBootstrap(key.key)),
       Layer.provide(
         Layer.effect(
@@ -57,7 +59,12 @@ const start = Effect.gen(function* () {
         )
       )
     )
-  ).pipe(Effect.catchTag("ModelNotFound", ({ model }) => notListed(model, modelsDirs)))
+  ).pipe(
+    Effect.catchTags({
+      ModelNotFound: ({ model }) => notListed(model, modelsDirs),
+      StorageUnavailable: ({ message }) => failed(message)
+    })
+  )
   const runtime = Context.get(context, Runtime)
   const facts: Banner.Facts = {
     version: packageJson.version,

@@ -38,6 +38,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   QueueTimeout: new Errors.QueueTimeout({ model, waitedMillis: 1, reasons: [] }),
   MailboxFull: new Errors.MailboxFull({ actor: "a", capacity: 1 }),
   ActorUnreachable: new Errors.ActorUnreachable({ actor: "a", reason: "f" }),
+  StorageUnavailable: new Errors.StorageUnavailable({ reason: "The database does not answer." }),
   ShuttingDown: new Errors.ShuttingDown(),
   DeviceUnavailable: new Errors.DeviceUnavailable({ device: "d", reason: "f" }),
   OutOfMemory: new Errors.OutOfMemory({ device, needed: Bytes.make(2), free: Bytes.make(1) }),

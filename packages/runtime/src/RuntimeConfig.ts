@@ -1,6 +1,6 @@
 /** What the runtime takes from its environment. No other file of this package reads it. */
 import { delimiter, join, resolve } from "node:path"
-import { Config, type ConfigError, Context, Either, Layer, Option } from "effect"
+import { Config, type ConfigError, Context, Either, Layer, Option, Redacted } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
 import { type DeviceDeclaration, parseDevices } from "./DeviceDeclaration.ts"
 import type { LivenessLimits } from "./Liveness.ts"
@@ -10,9 +10,21 @@ export const settings = {
   dataDir: Setting.make({
     name: "HELIX_DATA_DIR",
     defaultText: "`.helix`",
-    description: "Folder for what is made once and kept: the API key and the certificate. Made if missing.",
+    description:
+      "Folder for what is made once and kept: the database, the API key and the certificate. Made if missing.",
     fallback: () => resolve(".helix"),
     parse: (text) => Either.right(resolve(text))
+  }),
+  databaseUrl: Setting.make<Option.Option<Redacted.Redacted>>({
+    name: "HELIX_DATABASE_URL",
+    defaultText: "SQLite: `helixflow.db` (mode 0600) in the data folder",
+    description:
+      "PostgreSQL to use instead, e.g. `postgres://user:password@host:5432/database`. Tables are made at start.",
+    fallback: Option.none,
+    parse: (text) =>
+      /^postgres(ql)?:\/\//.test(text) && URL.canParse(text)
+        ? Either.right(Option.some(Redacted.make(text)))
+        : Either.left("must be like postgres://user:password@host:5432/database")
   }),
   modelsDirs: Setting.make<Option.Option<ReadonlyArray<string>>>({
     name: "HELIX_MODELS_DIR",
@@ -75,6 +87,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
   {
     /** Absolute. Need not exist yet. */
     readonly dataDir: string
+    /** None: SQLite in the data folder. */
+    readonly databaseUrl: Option.Option<Redacted.Redacted>
     /** Absolute, in the order in which they are searched. Need not exist. */
     readonly modelsDirs: ReadonlyArray<string>
     /** Absolute. Where models that are fetched go; one of `modelsDirs`. Need not exist. */
@@ -88,6 +102,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
 >() {
   static readonly config = Config.all({
     dataDir: settings.dataDir.config,
+    databaseUrl: settings.databaseUrl.config,
     modelsDirs: settings.modelsDirs.config,
     defaultModel: settings.defaultModel.config,
     devices: settings.devices.config,

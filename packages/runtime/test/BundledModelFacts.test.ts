@@ -7,7 +7,7 @@ const answers = helixflowFacts.map(({ answer, word }) => `${answer} ${word ?? ""
 const all = (pattern: RegExp) => [...new Set(answers.match(pattern) ?? [])].sort()
 
 /** Variables of the contract that this version does not read yet. */
-const promised = ["HELIX_DATABASE_URL", "HELIX_REDIS_URL"]
+const promised = ["HELIX_REDIS_URL"]
 
 describe("what helix-demo is taught of HelixFlow", () => {
   it("names variables that exist", () => {

@@ -1,0 +1,38 @@
+/**
+ * The database's schema as steps, each in a file of its own and run once per database, in the order of their numbers. A step that has
+ * been released is never changed: a new one follows it.
+ *
+ * Nodes that start together take turns, so that each step runs once: PostgreSQL locks for the transaction; SQLite has one writer, which
+ * a transaction that begins with a write is at once.
+ */
+import * as Migrator from "@effect/sql/Migrator"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { Effect } from "effect"
+import sessions from "./migrations/0001_sessions.ts"
+
+const steps = {
+  "0001_sessions": sessions
+}
+
+const table = "helixflow_migrations"
+
+/** Any number that nothing else in the database locks. */
+const lockId = 7_164_911
+
+const migrate = Migrator.make({})
+
+export const run = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const makeTable = sql`
+    CREATE TABLE IF NOT EXISTS ${sql(table)} (
+      migration_id bigint PRIMARY KEY,
+      name text NOT NULL,
+      created_at text NOT NULL DEFAULT (cast(current_timestamp AS text))
+    )`
+  const lock = sql.onDialectOrElse({
+    pg: () => Effect.zipRight(sql`SELECT pg_advisory_xact_lock(${lockId})`, makeTable),
+    orElse: () => sql`UPDATE ${sql(table)} SET name = name WHERE migration_id = 0`
+  })
+  yield* sql.onDialectOrElse({ pg: () => Effect.void, orElse: () => makeTable })
+  yield* sql.withTransaction(Effect.zipRight(lock, migrate({ loader: Migrator.fromRecord(steps), table })))
+})
