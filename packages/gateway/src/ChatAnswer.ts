@@ -50,6 +50,7 @@ export const chatEncoder = (identity: CompletionIdentity, n: number, includeUsag
     open: choices.map((choice) => choice.role).join(""),
     encode: (event: SessionEvent) => {
       switch (event._tag) {
+        case "Waiting":
         case "Started":
           return ""
         case "Delta":

@@ -56,7 +56,7 @@ export const completionEncoder = (
       .map(({ start }, index) => (echoed[index] ? start + JSON.stringify(echoed[index]) + unfinished : ""))
       .join(""),
     encode: (event) => {
-      if (event._tag === "Started") return ""
+      if (event._tag === "Waiting" || event._tag === "Started") return ""
       if (event._tag === "Completed") {
         if (!includeUsage) return ""
         return frame(`${shared},"choices":[],"usage":${JSON.stringify(toUsageBody(event.usage))}}`)

@@ -8,7 +8,7 @@
 import type { ServerResponse } from "node:http"
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServerRequest } from "@effect/platform-node"
-import type { SessionEvent } from "@helixflow/schema/SessionActor"
+import type { SessionEvent, Waiting } from "@helixflow/schema/SessionActor"
 import { Cause, Effect, Option } from "effect"
 import { forEachBatch, type Generation } from "./Generations.ts"
 import { HttpLimits } from "./HttpLimits.ts"
@@ -27,6 +27,22 @@ export interface EventEncoder {
 export const frame = (json: string): string => `data: ${json}\n\n`
 
 const done = frame("[DONE]")
+
+const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)}s`
+
+/** A wait as a comment, which readers of event streams skip: `: queued position=3 waiting=7 waited=1.2s expected=4.0s`. */
+export const waitingComment = ({ expectedMillis, loading, position, waitedMillis, waiting }: Waiting): string => {
+  const words = [
+    loading === null ? ": queued" : ": loading",
+    ...(loading === null ? [] : [`elapsed=${seconds(loading.elapsedMillis)}`]),
+    ...(loading === null || loading.usualMillis === null ? [] : [`usual=${seconds(loading.usualMillis)}`]),
+    `position=${position}`,
+    `waiting=${waiting}`,
+    `waited=${seconds(waitedMillis)}`,
+    ...(expectedMillis === null ? [] : [`expected=${seconds(expectedMillis)}`])
+  ]
+  return `${words.join(" ")}\n\n`
+}
 
 /**
  * Waits until the client has read some of what was written. If that takes `stallMillis`, node destroys the socket, and the
@@ -68,10 +84,14 @@ export const eventStream = (
     })
     let unwritten = encoder.open
     yield* forEachBatch(generation, (events) => {
-      let text = unwritten
-      unwritten = ""
+      let text = ""
       for (const event of events) {
-        text += encoder.encode(event)
+        if (event._tag === "Waiting") {
+          text += waitingComment(event)
+          continue
+        }
+        text += unwritten + encoder.encode(event)
+        unwritten = ""
         if (event._tag === "Completed") text += done
       }
       return write(text)

@@ -11,15 +11,22 @@ import {
 import { type GenerationRequest, Usage } from "@helixflow/schema/Generation"
 import { SessionId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ModelTask } from "@helixflow/schema/Model"
-import { Completed, Delta, type SessionError, type SessionEvent, Started } from "@helixflow/schema/SessionActor"
+import {
+  Completed,
+  Delta,
+  type SessionError,
+  type SessionEvent,
+  Started,
+  Waiting
+} from "@helixflow/schema/SessionActor"
 import { type Array as Arr, Chunk, Effect, Exit, Mailbox, Scope } from "effect"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
 
 type Events = Mailbox.ReadonlyMailbox<SessionEvent, SessionError>
 
-/** A generation that has a place: what can still go wrong is in its stream. */
+/** A generation that has a place, or whose client wants to know of the wait: what can still go wrong is in its stream. */
 export interface Generation {
-  /** The events that came together with `Started`. */
+  /** The first event, `Started` or `Waiting`, and those that came together with it. */
   readonly first: Chunk.Chunk<SessionEvent>
   readonly rest: Events
   readonly telemetry: GenerationTelemetry
@@ -72,16 +79,16 @@ export const begin = (
       [Attribute.responseModel]: request.model,
       [Attribute.responseId]: session
     })
-    const first = yield* runtime.generate(session, request)
+    const own = yield* runtime.generate(session, request)
     const further = yield* Effect.forEach(others, (other, index) =>
       runtime.generate(SessionId.make(`${session}-${index + 1}`), other)
     )
-    const rest = further.length === 0 ? first : yield* merge([first, ...further], request.n)
-    const [batch] = yield* rest.takeAll
-    const [started] = batch
-    if (started?._tag !== "Started") return yield* Effect.dieMessage("a generation did not begin with Started")
-    return { first: Chunk.drop(batch, 1), rest, telemetry }
+    const rest = further.length === 0 ? own : yield* merge([own, ...further], request.n)
+    const [first] = yield* rest.takeAll
+    return { first, rest, telemetry }
   })
+
+const isDelta = (event: SessionEvent): boolean => event._tag === "Delta"
 
 /** Calls `onBatch` at once, perhaps with no events, and then for all events, as many at a time as there are. */
 export const forEachBatch = <E, R>(
@@ -92,7 +99,7 @@ export const forEachBatch = <E, R>(
   let usage: Usage | undefined
   const measured = (events: Chunk.Chunk<SessionEvent>) => {
     if (Chunk.isNonEmpty(events)) {
-      if (Chunk.headNonEmpty(events)._tag === "Delta") generation.telemetry.token()
+      if (Chunk.some(events, isDelta)) generation.telemetry.token()
       const last = Chunk.lastNonEmpty(events)
       if (last._tag === "Completed") usage = last.usage
     }
@@ -125,6 +132,9 @@ const merge = (sources: ReadonlyArray<Events>, n: number): Effect.Effect<Events,
 
     const pass = (event: SessionEvent, offset: number) => {
       switch (event._tag) {
+        case "Waiting":
+          merged.unsafeOffer(new Waiting({ ...event, seq: seq++, choice: offset + event.choice }))
+          return
         case "Started":
           begun.push(event)
           promptTokens += event.promptTokens

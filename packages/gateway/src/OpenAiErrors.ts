@@ -24,14 +24,14 @@ const client = (status: number, code: string | null, param: string | null = null
   param
 })
 
+const retryAfter = (seconds: number) => ({ "retry-after": String(Math.max(1, Math.ceil(seconds))) })
+
 const server = (status: number, code: string, retryAfterSeconds?: number): Row => ({
   status,
   type: "server_error",
   code,
   param: null,
-  ...(retryAfterSeconds !== undefined && {
-    headers: { "retry-after": String(Math.max(1, Math.ceil(retryAfterSeconds))) }
-  })
+  ...(retryAfterSeconds !== undefined && { headers: retryAfter(retryAfterSeconds) })
 })
 
 export const table: Table = {
@@ -51,6 +51,10 @@ export const table: Table = {
   HostNotAllowed: () => client(421, "host_not_allowed"),
   UnsupportedMediaType: () => client(415, "unsupported_media_type"),
   HeadersTooLarge: () => client(431, "headers_too_large"),
+  TenantQueueFull: ({ retryAfterSeconds }) => ({
+    ...client(429, "queue_limit_exceeded"),
+    headers: retryAfter(retryAfterSeconds)
+  }),
   Cancelled: () => client(499, "cancelled"),
 
   AttemptsExhausted: () => server(500, "attempts_exhausted"),
@@ -58,7 +62,7 @@ export const table: Table = {
   NoDeviceFits: () => server(503, "no_device_fits"),
   LoadFailed: () => server(503, "model_load_failed"),
   QueueFull: ({ retryAfterSeconds }) => server(503, "overloaded", retryAfterSeconds),
-  QueueTimeout: () => server(503, "queue_timeout", 1),
+  QueueTimeout: ({ retryAfterSeconds }) => server(503, "queue_timeout", retryAfterSeconds),
   MailboxFull: () => server(503, "overloaded", 1),
   ActorUnreachable: () => server(503, "actor_unreachable", 1),
   ShuttingDown: () => server(503, "shutting_down", 1),

@@ -35,6 +35,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   NoDeviceFits: new Errors.NoDeviceFits({ model, reasons: [] }),
   LoadFailed: new Errors.LoadFailed({ model: "m", reason: "f", file: null }),
   QueueFull: new Errors.QueueFull({ model, limit: 1, retryAfterSeconds: 2.2 }),
+  TenantQueueFull: new Errors.TenantQueueFull({ limit: 1, retryAfterSeconds: 2.2 }),
   QueueTimeout: new Errors.QueueTimeout({ model, waitedMillis: 1, reasons: [] }),
   MailboxFull: new Errors.MailboxFull({ actor: "a", capacity: 1 }),
   ActorUnreachable: new Errors.ActorUnreachable({ actor: "a", reason: "f" }),
@@ -87,6 +88,7 @@ describe("Errors as OpenAI's clients see them", () => {
 
   it("say in header fields what a client can act on", () => {
     assert.strictEqual(toResponse(examples.QueueFull).headers["retry-after"], "3")
+    assert.strictEqual(toResponse(examples.TenantQueueFull).headers["retry-after"], "3")
     assert.strictEqual(toResponse(examples.ShuttingDown).headers["retry-after"], "1")
     assert.deepInclude(toResponse(examples.MethodNotAllowed).headers, { allow: "GET, HEAD" })
     assert.strictEqual(toResponse(examples.Unauthenticated).headers["www-authenticate"], "Bearer")

@@ -6,6 +6,7 @@
  * It keeps the prompt's token ids, every emitted id and every event, so that a lost worker costs a pause and a reader who comes
  * back misses nothing.
  */
+import type { Caller } from "@helixflow/schema/Caller"
 import {
   Cancelled,
   ContextLengthExceeded,
@@ -31,7 +32,8 @@ import {
   SessionActor,
   type SessionError,
   type SessionEvent,
-  Started
+  Started,
+  Waiting
 } from "@helixflow/schema/SessionActor"
 import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
@@ -95,6 +97,15 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       (spec) => new TaskNotSupported({ model: spec.id, task: wanted })
     )
 
+  /** How a choice waits for a place. */
+  const waitOf = ({ caller, progress, queueTimeout }: GenerationRequest, choice: number): Attempts.Wait => ({
+    timeoutMillis: queueTimeout,
+    caller,
+    ...(progress && {
+      onProgress: (news) => publish(new Waiting({ seq: log.length, choice, ...news }, { disableValidation: true }))
+    })
+  })
+
   /** One choice, on one replica after the other until it is finished. */
   const runChoice = (
     request: GenerationRequest,
@@ -104,7 +115,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     progress: SequenceProgress.SequenceProgress,
     tokenize: (replica: ClientOf<typeof ModelActor>) => Effect.Effect<void, SessionError | Attempts.Lost>
   ) =>
-    withReplica(model, String(choice), request.queueTimeout, ({ attempt, id, replica }) => {
+    withReplica(model, String(choice), waitOf(request, choice), ({ attempt, id, replica, served }) => {
       const lost = (reason: string) => Effect.fail(new WorkerLost({ replica: id, reason, crashed: false }))
       progress.epoch = attempt
       const receive = (batches: Iterable<TokenBatch>) => {
@@ -113,6 +124,8 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
           if (verdict === "gap") return lost("tokens are missing")
           if (verdict === "stale") continue
           SequenceProgress.grow(progress, batch)
+          served.output += batch.tokens.length
+          served.input = Math.max(0, served.input - batch.cachedTokens)
           // what the first computation of the prompt found; the other choices and attempts find it all
           if (choice === 0 && attempt === 0) cachedTokens += batch.cachedTokens
           const { finish, logprobs, text, tokens } = batch
@@ -122,6 +135,8 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       }
       return Effect.gen(function* () {
         yield* tokenize(replica)
+        // what was emitted before is computed again, as part of the prompt
+        served.input = prompt.length + progress.tokens.length
         const sequence = {
           request: RequestId.make(`${session}/${choice}@${attempt}`),
           epoch: attempt,
@@ -145,7 +160,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     choices = Array.from({ length: request.n }, SequenceProgress.make)
 
     const start = (replica: ClientOf<typeof ModelActor>) =>
-      log.length > 0
+      prompt.length > 0
         ? Effect.void
         : Effect.gen(function* () {
             const { tokens } = yield* replica.Tokenize({ prompt: request.prompt })
@@ -204,30 +219,46 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       Effect.sync(() => ({ prompt, choices: choices.map(({ text, tokens }) => ({ text, tokens: [...tokens] })) })),
     Embed: Effect.fn("SessionActor.Embed")(function* (request) {
       const model = yield* specFor(request.model, "embedding", "embeddings")
-      return yield* withReplica(model, "embed", request.queueTimeout, ({ attempt, replica }) =>
-        Effect.flatMap(tokenizeAll(replica, request.inputs), (inputs) =>
-          replica.Embed({ request: RequestId.make(`${session}@${attempt}`), inputs })
+      return yield* withReplica(model, "embed", waiting(request), ({ attempt, replica, served }) =>
+        Effect.flatMap(tokenizeAll(replica, request.inputs), (inputs) => {
+          served.input = inputs.reduce((sum, tokens) => sum + tokens.length, 0)
+          return replica.Embed({ request: RequestId.make(`${session}@${attempt}`), inputs })
+        })
+      )
+    }),
+    Classify: Effect.fn("SessionActor.Classify")(function* (request) {
+      const model = yield* specFor(request.model, "classification", "classification")
+      return yield* withReplica(model, "classify", waiting(request), ({ attempt, replica, served }) =>
+        replica.Classify({ request: RequestId.make(`${session}@${attempt}`), inputs: request.inputs }).pipe(
+          Effect.tap(({ promptTokens }) => {
+            served.input = promptTokens
+          })
         )
       )
     }),
-    Classify: Effect.fn("SessionActor.Classify")(function* ({ inputs, model: name, queueTimeout }) {
-      const model = yield* specFor(name, "classification", "classification")
-      return yield* withReplica(model, "classify", queueTimeout, ({ attempt, replica }) =>
-        replica.Classify({ request: RequestId.make(`${session}@${attempt}`), inputs })
-      )
-    }),
-    Tokenize: Effect.fn("SessionActor.Tokenize")(function* ({ model: name, prompt, queueTimeout }) {
+    Tokenize: Effect.fn("SessionActor.Tokenize")(function* ({ model: name, prompt, ...request }) {
       const model = yield* options.model(name)
-      const { tokens } = yield* withReplica(model, "tokenize", queueTimeout, ({ replica }) =>
+      const { tokens } = yield* withReplica(model, "tokenize", waiting(request), ({ replica }) =>
         replica.Tokenize({ prompt })
       )
       return { tokens, context: model.context }
     }),
-    Detokenize: Effect.fn("SessionActor.Detokenize")(function* ({ model: name, queueTimeout, tokens }) {
+    Detokenize: Effect.fn("SessionActor.Detokenize")(function* ({ model: name, tokens, ...request }) {
       const model = yield* options.model(name)
-      return yield* withReplica(model, "detokenize", queueTimeout, ({ replica }) => replica.Detokenize({ tokens }))
+      return yield* withReplica(model, "detokenize", waiting(request), ({ replica }) => replica.Detokenize({ tokens }))
     })
   })
+})
+
+const waiting = ({
+  caller,
+  queueTimeout
+}: {
+  readonly caller?: Caller | undefined
+  readonly queueTimeout: number
+}) => ({
+  timeoutMillis: queueTimeout,
+  caller
 })
 
 /** Overlong prompts are refused, never truncated. */

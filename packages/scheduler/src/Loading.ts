@@ -2,6 +2,7 @@
 import type { LoadFailed } from "@helixflow/schema/Errors"
 import { type DeviceId, type ModelId, makeReplicaId, type ReplicaId } from "@helixflow/schema/Ids"
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import { HashMap, Option } from "effect"
 import type * as Decide from "./Decide.ts"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
@@ -51,8 +52,16 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
   const running = FleetView.updateReplica(told, plan.replica, () => ({ life: "running", loadedAt: now }))
   const ended = FleetView.replica(running, plan.replica)?.status.state === "absent"
   const view = ended ? FleetView.forgetReplica(running, plan.replica, now) : running
+  const { id } = plan.spec
+  // the scheduler's own entry began with the decision
+  const took = now - (FleetView.replica(state.view, plan.replica)?.lastUsed ?? now)
+  const usual = Option.getOrElse(HashMap.get(state.loadMillis, id), () => took)
   return {
-    state: { ...state, view: FleetView.clearFailures(view, plan.spec.id) },
+    state: {
+      ...state,
+      view: FleetView.clearFailures(view, id),
+      loadMillis: HashMap.set(state.loadMillis, id, usual + 0.3 * (took - usual))
+    },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: null })]
   }
 }

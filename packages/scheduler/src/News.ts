@@ -1,4 +1,5 @@
 /** What the fleet says of itself, and what follows for those who have a place. */
+import { anonymous } from "@helixflow/schema/Caller"
 import type { DeviceStatus } from "@helixflow/schema/Device"
 import { type ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ReplicaStatus } from "@helixflow/schema/Model"
@@ -63,7 +64,17 @@ const adopt = (state: SchedulerState, id: ReplicaId, now: number): SchedulerStat
     if (!given || slotOf(current, claim.reservation) !== undefined) continue
     const request = RequestId.make(claim.owner)
     const { replica, model, device: on } = entry.status
-    const slot: Slot = { claim: claim.reservation, request, model, replica, device: on, phase: "held", since: now }
+    const slot: Slot = {
+      claim: claim.reservation,
+      request,
+      model,
+      replica,
+      device: on,
+      phase: "held",
+      since: now,
+      caller: anonymous,
+      charged: 0
+    }
     current = {
       ...current,
       view: FleetView.takeSlot(current.view, id, 1, now),

@@ -2,6 +2,7 @@
  * One request's way to a place: decide, wait if need be, ask the device, answer. Whatever interrupts it on the way, the turn in the
  * queue, the slot and the claim are given back.
  */
+import { anonymous, type Caller } from "@helixflow/schema/Caller"
 import { QueueTimeout } from "@helixflow/schema/Errors"
 import { Bytes, type ModelId, type ReplicaId, type RequestId } from "@helixflow/schema/Ids"
 import { Placement } from "@helixflow/schema/Scheduling"
@@ -18,6 +19,7 @@ export interface PlaceRequest {
   /** Replicas that failed the request before. */
   readonly not: ReadonlyArray<ReplicaId>
   readonly timeoutMillis: number
+  readonly caller?: Caller | undefined
 }
 
 type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
@@ -137,7 +139,7 @@ export const make = (cell: SchedulerCell) => {
   }
 
   const place = (asked: PlaceRequest, since: number, restore: Restore): Effect.Effect<Placement, Refusal> => {
-    const { model, not, request, timeoutMillis } = asked
+    const { caller = anonymous, model, not, request, timeoutMillis } = asked
     const deadline = since + timeoutMillis
     const before = underway.get(request)
     if (before !== undefined) {
@@ -150,7 +152,7 @@ export const make = (cell: SchedulerCell) => {
     const done = Deferred.unsafeMake<void>(FiberId.none)
     underway.set(request, done)
     const first = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const arrival = { request, model, not, since, deadline }
+      const arrival = { request, model, caller, not, since, deadline }
       return follow(arrival, Placing.arrive(cell.state(), arrival, now), restore)
     })
     return cell.refreshModels.pipe(

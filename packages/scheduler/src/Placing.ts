@@ -1,18 +1,20 @@
 /** Requests on their way to a place: arrival, the queue, and the decisions that are made anew whenever something changed. */
+import type { Caller } from "@helixflow/schema/Caller"
 import {
   type LoadFailed,
   ModelNotFound,
   NoDeviceFits,
   QueueFull,
   QueueTimeout,
-  ShuttingDown
+  ShuttingDown,
+  TenantQueueFull
 } from "@helixflow/schema/Errors"
 import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
-import { HashMap, Option } from "effect"
 import * as Decide from "./Decide.ts"
 import * as FleetView from "./FleetView.ts"
 import { startLoad } from "./Loading.ts"
+import { retryAfterSeconds, waitMillis } from "./Outlook.ts"
 import * as Queue from "./Queue.ts"
 import { reasonText } from "./ReasonText.ts"
 import {
@@ -31,6 +33,7 @@ import { assign } from "./Slots.ts"
 export interface Arrival {
   readonly request: RequestId
   readonly model: ModelId
+  readonly caller: Caller
   readonly not: ReadonlyArray<ReplicaId>
   readonly since: number
   readonly deadline: number
@@ -58,11 +61,21 @@ const refusal = (
 
 const queryOf = (spec: ModelSpec, { not, since, deadline }: Arrival): Decide.Query => ({ spec, not, since, deadline })
 
-/** Seconds until the lane has probably moved on by one request: how long slots are held, shared by the slots there are. */
-const retryAfter = (state: SchedulerState, spec: ModelSpec): number => {
-  const held = Option.getOrElse(HashMap.get(state.holdMillis, spec.id), () => 1000)
-  const replicas = Math.max(1, FleetView.replicasOf(state.view, spec.id).length)
-  return Math.max(1, Math.ceil(held / 1000 / (spec.slots * replicas)))
+/** What a request is told that the queue has no room for. */
+const overloaded = (
+  state: SchedulerState,
+  { model, caller }: Arrival,
+  { limit, of }: { readonly limit: number; readonly of: "model" | "tenant" },
+  now: number
+): QueueFull | TenantQueueFull => {
+  if (of === "model") return new QueueFull({ model, limit, retryAfterSeconds: retryAfterSeconds(state, model, now) })
+  // one of the tenant's places is free when the shortest of its waits is over
+  const waits = Queue.all(state.queue)
+    .filter((waiting) => waiting.caller.tenant === caller.tenant)
+    .map((waiting) => waitMillis(state, waiting.model, Queue.position(state.queue, waiting, now), now))
+  const known = waits.filter((wait) => wait !== null)
+  const soonest = known.length === 0 ? 0 : Math.min(...known)
+  return new TenantQueueFull({ limit, retryAfterSeconds: Math.max(1, Math.ceil(soonest / 1000)) })
 }
 
 /**
@@ -71,17 +84,23 @@ const retryAfter = (state: SchedulerState, spec: ModelSpec): number => {
  */
 export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Arrived => {
   const ticket = state.nextTicket
-  return join({ ...state, nextTicket: ticket + 1 }, arrival, ticket, now)
+  return join({ ...state, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
 }
 
 /** The slot that was granted could not be had: its replica is passed over a while, the request has its old turn again. */
 export const returnToQueue = (state: SchedulerState, arrival: Arrival, grant: Grant, now: number): Arrived => {
   const heldUntil = now + state.options.hold
   const view = FleetView.updateReplica(state.view, grant.slot.replica, () => ({ heldUntil }))
-  return join({ ...state, view }, arrival, grant.ticket, now)
+  return join({ ...state, view }, arrival, grant.ticket, "returning", now)
 }
 
-const join = (state: SchedulerState, arrival: Arrival, ticket: number, now: number): Arrived => {
+const join = (
+  state: SchedulerState,
+  arrival: Arrival,
+  ticket: number,
+  comes: "new" | "returning",
+  now: number
+): Arrived => {
   const { request, model } = arrival
   const refused = (error: Refusal): Arrived => ({
     state,
@@ -94,20 +113,26 @@ const join = (state: SchedulerState, arrival: Arrival, ticket: number, now: numb
   if (Queue.lane(state.queue, model).length === 0) {
     const decision = Decide.decide(state.view, queryOf(spec, arrival), now, state.options)
     if (decision._tag === "Placed") {
-      const { state: assigned, slot } = assign(state, arrival, decision.replica, now)
+      const { charged, queue } = Queue.charge(state.queue, model, arrival.caller)
+      const { state: assigned, slot } = assign({ ...state, queue }, arrival, decision.replica, charged, now)
       return { state: assigned, answer: { _tag: "Grant", ticket, slot, cold: false }, commands: [] }
     }
     if (decision._tag === "Broken" || decision._tag === "Rejected") return refused(refusal(decision, model))
   }
-  const offered = Queue.offer(state.queue, { ...arrival, ticket })
-  if (offered._tag === "Full") {
-    return refused(new QueueFull({ model, limit: offered.limit, retryAfterSeconds: retryAfter(state, spec) }))
-  }
-  return {
-    state: { ...state, queue: offered.queue },
+  const waiting = { ...arrival, ticket }
+  const queued = (queue: Queue.Queue): Arrived => ({
+    state: { ...state, queue },
     answer: { _tag: "Queued", ticket },
-    commands: [emit({ _tag: "Queued", at: millis(now), request, model, position: offered.position })]
-  }
+    commands: [emit({ _tag: "Queued", at: millis(now), request, model, position: Queue.position(queue, waiting, now) })]
+  })
+  if (comes === "returning") return queued(Queue.restore(state.queue, waiting))
+  const offered = Queue.offer(state.queue, waiting, now)
+  if (offered._tag === "Full") return refused(overloaded(state, arrival, offered, now))
+  const joined = queued(offered.queue)
+  const { displaced } = offered
+  if (displaced === undefined) return joined
+  const full = overloaded(state, displaced, { limit: state.queue.limits.limit, of: "model" }, now)
+  return { ...joined, commands: [...refuse(displaced.ticket, displaced, full, now), ...joined.commands] }
 }
 
 /** The request gave up its wait. */
@@ -123,15 +148,15 @@ export const advance = (state: SchedulerState, now: number): Step => {
   const commands: Array<Command> = []
   for (const waiting of expired) commands.push(...refuse(waiting.ticket, waiting, timeout(state, waiting, now), now))
 
-  const served = Queue.serve(queue, { ...state, queue }, (current, waiting) => {
+  const served = Queue.serve(queue, { ...state, queue }, now, (current, waiting, charged) => {
     const spec = FleetView.model(current.view, waiting.model)
     if (spec === undefined) {
       commands.push(...refuse(waiting.ticket, waiting, new ModelNotFound({ model: waiting.model }), now))
-      return { outcome: "served", state: current }
+      return { outcome: "refused", state: current }
     }
     const decision = Decide.decide(current.view, queryOf(spec, waiting), now, current.options)
     if (decision._tag === "Placed") {
-      const assigned = assign(current, waiting, decision.replica, now)
+      const assigned = assign(current, waiting, decision.replica, charged, now)
       const { loadedAt } = decision.replica
       const cold = loadedAt !== null && loadedAt >= waiting.since
       commands.push({ _tag: "Grant", ticket: waiting.ticket, slot: assigned.slot, cold })
@@ -139,7 +164,7 @@ export const advance = (state: SchedulerState, now: number): Step => {
     }
     if (decision._tag === "Broken" || decision._tag === "Rejected") {
       commands.push(...refuse(waiting.ticket, waiting, refusal(decision, waiting.model), now))
-      return { outcome: "served", state: current }
+      return { outcome: "refused", state: current }
     }
     // Who excludes nothing and gets nothing speaks for all behind; who excludes a replica does not.
     return { outcome: waiting.not.length > 0 ? "passed" : "blocked", state: current }
@@ -172,6 +197,7 @@ const timeout = (state: SchedulerState, waiting: Queue.Waiting, now: number): Qu
   return new QueueTimeout({
     model: waiting.model,
     waitedMillis: now - waiting.since,
+    retryAfterSeconds: retryAfterSeconds(state, waiting.model, now),
     reasons: [...new Set(reasons.map(reasonText))]
   })
 }
@@ -194,6 +220,6 @@ export const failExhausted = (state: SchedulerState, spec: ModelSpec, now: numbe
 
 /** The scheduler ends: nobody is placed any more. */
 export const close = (state: SchedulerState, now: number): Step => ({
-  state: { ...state, closed: true, queue: Queue.empty(state.queue.limit) },
+  state: { ...state, closed: true, queue: Queue.empty(state.queue.limits) },
   commands: Queue.all(state.queue).flatMap((waiting) => refuse(waiting.ticket, waiting, new ShuttingDown(), now))
 })

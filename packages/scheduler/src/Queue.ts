@@ -1,21 +1,29 @@
 /**
- * Requests that wait for a place: one bounded first-in-first-out lane per model, the lanes served in turn.
+ * Requests that wait for a place: one bounded lane per model, the lanes served in turn.
+ *
+ * Within a lane, the service tier comes first (`priority`, `default`, `flex`), each `aging` of waiting lifting a request by one tier;
+ * then the tenant that was served least (`FairShare`); then who came first. A lane that is full makes room for a tenant that has
+ * less waiting than another: the newest request of the one that has most is displaced.
  *
  * Invariants, checked by property tests:
- * - a lane never holds more than `limit`;
- * - what is offered is in the queue until it is served, removed or expired, exactly one of them;
+ * - a lane never holds more than `limit`, a tenant never more than `tenantLimit` over all lanes;
+ * - what is offered is in the queue until it is served, refused, displaced, removed or expired, exactly one of them;
  * - nothing is served at or after its deadline, provided `expire` ran at that instant;
- * - within a lane, requests that could be served are served in the order they came;
- * - a lane that could be served is served at least once while any other is served twice.
+ * - requests of one tenant and one tier that could be served are served in the order they came;
+ * - a lane that could be served is served at least once while any other is served twice;
+ * - nobody waits for ever while its lane is served, whatever the others do.
  */
+import type { Caller, ServiceTier } from "@helixflow/schema/Caller"
 import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import { HashMap, Option } from "effect"
+import * as FairShare from "./FairShare.ts"
 
 export interface Waiting {
   /** Names the wait; grows with arrival, so that one who returns takes its old place in the lane. */
   readonly ticket: number
   readonly request: RequestId
   readonly model: ModelId
+  readonly caller: Caller
   /** Replicas that failed the request before. */
   readonly not: ReadonlyArray<ReplicaId>
   /** Milliseconds since the epoch. */
@@ -23,28 +31,49 @@ export interface Waiting {
   readonly deadline: number
 }
 
-export interface Queue {
+export interface QueueLimits {
+  /** Most requests that wait for one model. */
   readonly limit: number
+  /** Most requests of one tenant that wait for any model. */
+  readonly tenantLimit: number
+  /** Milliseconds of waiting that lift a request by one service tier. */
+  readonly aging: number
+}
+
+export interface Queue {
+  readonly limits: QueueLimits
   readonly size: number
   /** Nobody's deadline is earlier; `Infinity` when nobody waits. A lower bound, exact after `expire`. */
   readonly nextDeadline: number
   /** Lanes with somebody in them, in the order of their turns. */
   readonly turns: ReadonlyArray<ModelId>
+  /** In the order of arrival. */
   readonly lanes: HashMap.HashMap<ModelId, ReadonlyArray<Waiting>>
+  /** How many of each tenant wait. */
+  readonly ofTenant: HashMap.HashMap<string, number>
+  readonly shares: HashMap.HashMap<ModelId, FairShare.FairShare>
 }
 
 export type Offered =
-  | { readonly _tag: "Queued"; readonly queue: Queue; readonly position: number }
-  | { readonly _tag: "Full"; readonly limit: number }
+  /** `position` counts from 0 in the order of service. `displaced` has left to make room. */
+  | {
+      readonly _tag: "Queued"
+      readonly queue: Queue
+      readonly position: number
+      readonly displaced: Waiting | undefined
+    }
+  | { readonly _tag: "Full"; readonly limit: number; readonly of: "model" | "tenant" }
 
 const nobody: ReadonlyArray<Waiting> = []
 
-export const empty = (limit: number): Queue => ({
-  limit,
+export const empty = (limits: QueueLimits): Queue => ({
+  limits,
   size: 0,
   nextDeadline: Number.POSITIVE_INFINITY,
   turns: [],
-  lanes: HashMap.empty()
+  lanes: HashMap.empty(),
+  ofTenant: HashMap.empty(),
+  shares: HashMap.empty()
 })
 
 /** Who waits for a model, first come first. */
@@ -52,6 +81,26 @@ export const lane = (queue: Queue, model: ModelId): ReadonlyArray<Waiting> =>
   Option.getOrElse(HashMap.get(queue.lanes, model), () => nobody)
 
 export const all = (queue: Queue): ReadonlyArray<Waiting> => queue.turns.flatMap((model) => lane(queue, model))
+
+/** The wait of a request, by its name. */
+export const find = (queue: Queue, request: RequestId): Waiting | undefined => {
+  for (const members of HashMap.values(queue.lanes)) {
+    const found = members.find((waiting) => waiting.request === request)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+export const share = (queue: Queue, model: ModelId): FairShare.FairShare =>
+  Option.getOrElse(HashMap.get(queue.shares, model), () => FairShare.empty)
+
+export const ofTenant = (queue: Queue, tenant: string): number =>
+  Option.getOrElse(HashMap.get(queue.ofTenant, tenant), () => 0)
+
+const setShare = (queue: Queue, model: ModelId, next: FairShare.FairShare): Queue => ({
+  ...queue,
+  shares: HashMap.set(queue.shares, model, next)
+})
 
 const setLane = (queue: Queue, model: ModelId, next: ReadonlyArray<Waiting>): Queue => {
   const before = lane(queue, model)
@@ -64,29 +113,82 @@ const setLane = (queue: Queue, model: ModelId, next: ReadonlyArray<Waiting>): Qu
   return { ...queue, size, turns, lanes: HashMap.set(queue.lanes, model, next) }
 }
 
-/** Joins the lane, behind all that came before. `position` counts from 0. */
-export const offer = (queue: Queue, waiting: Waiting): Offered => {
+const count = (queue: Queue, { tenant }: Caller, change: number): Queue => {
+  const now = ofTenant(queue, tenant) + change
+  return {
+    ...queue,
+    ofTenant: now === 0 ? HashMap.remove(queue.ofTenant, tenant) : HashMap.set(queue.ofTenant, tenant, now)
+  }
+}
+
+const without = (queue: Queue, gone: Waiting): Queue =>
+  count(
+    setLane(
+      queue,
+      gone.model,
+      lane(queue, gone.model).filter(({ ticket }) => ticket !== gone.ticket)
+    ),
+    gone.caller,
+    -1
+  )
+
+const ranks: Record<ServiceTier, number> = { priority: 0, default: 1, flex: 2 }
+
+/** The tier that counts, lower is better: who waits long enough is as urgent as anybody. */
+const rankOf = ({ limits }: Queue, { caller, since }: Waiting, now: number): number =>
+  Math.max(0, ranks[caller.tier] - Math.floor((now - since) / limits.aging))
+
+/** Puts the request at its place in the order of arrival, whatever the limits: it was in before. */
+export const restore = (queue: Queue, waiting: Waiting): Queue => {
   const before = lane(queue, waiting.model)
-  if (before.length >= queue.limit) return { _tag: "Full", limit: queue.limit }
   let position = before.length
   for (let ahead = before[position - 1]; ahead !== undefined && ahead.ticket > waiting.ticket; ) {
     position -= 1
     ahead = before[position - 1]
   }
   const next = [...before.slice(0, position), waiting, ...before.slice(position)]
-  const joined = setLane(queue, waiting.model, next)
+  const { model, caller } = waiting
+  const alone = before.every((other) => other.caller.tenant !== caller.tenant)
+  const others = before.map((other) => other.caller.tenant)
+  const joined = count(setLane(queue, model, next), caller, 1)
   return {
-    _tag: "Queued",
-    position,
-    queue: { ...joined, nextDeadline: Math.min(queue.nextDeadline, waiting.deadline) }
+    ...(alone ? setShare(joined, model, FairShare.lift(share(queue, model), caller.tenant, others)) : joined),
+    nextDeadline: Math.min(queue.nextDeadline, waiting.deadline)
   }
+}
+
+/** The newest request of the tenant that has most in the lane, if that is more than this tenant would have. */
+const displaceable = (members: ReadonlyArray<Waiting>, { tenant }: Caller): Waiting | undefined => {
+  const counts = new Map<string, number>()
+  for (const { caller } of members) counts.set(caller.tenant, (counts.get(caller.tenant) ?? 0) + 1)
+  let most = (counts.get(tenant) ?? 0) + 1
+  let found: Waiting | undefined
+  for (const member of members) {
+    const held = counts.get(member.caller.tenant) ?? 0
+    // of the same tenant a later member is newer
+    if (held > most || (held === most && found?.caller.tenant === member.caller.tenant)) {
+      most = held
+      found = member
+    }
+  }
+  return found
+}
+
+/** Joins the lane, behind all of its tenant and tier that came before. */
+export const offer = (queue: Queue, waiting: Waiting, now: number): Offered => {
+  const { limit, tenantLimit } = queue.limits
+  if (ofTenant(queue, waiting.caller.tenant) >= tenantLimit) return { _tag: "Full", limit: tenantLimit, of: "tenant" }
+  const before = lane(queue, waiting.model)
+  const displaced = before.length >= limit ? displaceable(before, waiting.caller) : undefined
+  if (before.length >= limit && displaced === undefined) return { _tag: "Full", limit, of: "model" }
+  const next = restore(displaced === undefined ? queue : without(queue, displaced), waiting)
+  return { _tag: "Queued", queue: next, position: position(next, waiting, now), displaced }
 }
 
 /** Leaves the lane. Who is not there has left already. */
 export const remove = (queue: Queue, model: ModelId, ticket: number): Queue => {
-  const before = lane(queue, model)
-  const next = before.filter((waiting) => waiting.ticket !== ticket)
-  return next.length === before.length ? queue : setLane(queue, model, next)
+  const gone = lane(queue, model).find((waiting) => waiting.ticket === ticket)
+  return gone === undefined ? queue : without(queue, gone)
 }
 
 /** Takes out everybody whose deadline is `now` or earlier. O(1) while nobody's is. */
@@ -103,30 +205,109 @@ export const expire = (
     for (const waiting of lane(queue, model)) {
       if (waiting.deadline <= now) {
         expired.push(waiting)
+        current = count(current, waiting.caller, -1)
       } else {
         kept.push(waiting)
         nextDeadline = Math.min(nextDeadline, waiting.deadline)
       }
     }
-    current = setLane(current, model, kept)
+    if (kept.length < lane(queue, model).length) current = setLane(current, model, kept)
   }
   return { queue: { ...current, nextDeadline }, expired }
 }
 
+interface Ranked {
+  readonly waiting: Waiting
+  readonly rank: number
+  /** What its tenant's counter will be when its turn comes. */
+  readonly tag: number
+}
+
+const inOrder = (a: Ranked, b: Ranked): number =>
+  a.rank - b.rank || a.tag - b.tag || a.waiting.ticket - b.waiting.ticket
+
+/** The next one to be served, of those whose ticket is not in `passed`. */
+const next = (queue: Queue, model: ModelId, now: number, passed: ReadonlySet<number>): Waiting | undefined => {
+  const shares = share(queue, model)
+  let best: Ranked | undefined
+  for (const waiting of lane(queue, model)) {
+    if (passed.has(waiting.ticket)) continue
+    const ranked = {
+      waiting,
+      rank: rankOf(queue, waiting, now),
+      tag: FairShare.counter(shares, waiting.caller.tenant)
+    }
+    if (best === undefined || inOrder(ranked, best) < 0) best = ranked
+  }
+  return best?.waiting
+}
+
+/** How many would be served before it if nothing changed, each at its usual cost. */
+export const position = (queue: Queue, waiting: Waiting, now: number): number => {
+  const shares = share(queue, waiting.model)
+  const tags = new Map<string, number>()
+  const ranked = lane(queue, waiting.model)
+    .map((other) => ({ waiting: other, rank: rankOf(queue, other, now) }))
+    .sort((a, b) => a.rank - b.rank || a.waiting.ticket - b.waiting.ticket)
+    .map((member): Ranked => {
+      const { tenant, weight } = member.waiting.caller
+      const tag = tags.get(tenant) ?? FairShare.counter(shares, tenant)
+      tags.set(tenant, tag + FairShare.estimate(shares, tenant) / weight)
+      return { ...member, tag }
+    })
+  const own = ranked.find((member) => member.waiting.ticket === waiting.ticket)
+  return own === undefined ? 0 : ranked.filter((member) => inOrder(member, own) < 0).length
+}
+
+/** The request gets a place: its tenant is charged what it probably costs. */
+export const charge = (
+  queue: Queue,
+  model: ModelId,
+  { tenant, weight }: Caller
+): { readonly queue: Queue; readonly charged: number } => {
+  const before = share(queue, model)
+  // nobody waits: what a lift would have done on arrival
+  const lifted = lane(queue, model).length === 0 ? FairShare.lift(before, tenant, []) : before
+  const charged = FairShare.estimate(lifted, tenant)
+  return { charged, queue: setShare(queue, model, FairShare.charge(lifted, tenant, weight, charged)) }
+}
+
+/** What a charge became: `actual` is null for a place that was not used. */
+export const settle = (
+  queue: Queue,
+  model: ModelId,
+  { tenant, weight }: Caller,
+  charged: number,
+  actual: number | null
+): Queue =>
+  setShare(
+    queue,
+    model,
+    actual === null
+      ? FairShare.refund(share(queue, model), tenant, weight, charged)
+      : FairShare.settle(share(queue, model), tenant, weight, charged, actual)
+  )
+
 /**
- * What became of an attempt to serve somebody: `served` takes them out; `passed` leaves them and asks the next of the lane;
- * `blocked` leaves them and the rest of the lane.
+ * What became of an attempt to serve somebody: `served` takes them out and charges their tenant; `refused` takes them out; `passed`
+ * leaves them and asks the next of the lane; `blocked` leaves them and the rest of the lane.
  */
 export interface Attempt<S> {
-  readonly outcome: "served" | "passed" | "blocked"
+  readonly outcome: "served" | "refused" | "passed" | "blocked"
   readonly state: S
 }
 
-/** Serves whom it can: one of each lane in turn, over and over, until a whole round serves nobody. */
+const none: ReadonlySet<number> = new Set()
+
+/**
+ * Serves whom it can: one of each lane in turn, over and over, until a whole round serves nobody. `attempt` is told what the tenant is
+ * charged.
+ */
 export const serve = <S>(
   queue: Queue,
   initial: S,
-  attempt: (state: S, waiting: Waiting) => Attempt<S>
+  now: number,
+  attempt: (state: S, waiting: Waiting, charged: number) => Attempt<S>
 ): { readonly queue: Queue; readonly state: S } => {
   let current = queue
   let state = initial
@@ -134,12 +315,20 @@ export const serve = <S>(
   while (open.length > 0) {
     const still: Array<ModelId> = []
     for (const model of open) {
-      for (const waiting of lane(current, model)) {
-        const attempted = attempt(state, waiting)
+      let passed = none
+      for (;;) {
+        const waiting = next(current, model, now, passed)
+        if (waiting === undefined) break
+        const charged = FairShare.estimate(share(current, model), waiting.caller.tenant)
+        const attempted = attempt(state, waiting, charged)
         state = attempted.state
         if (attempted.outcome === "blocked") break
-        if (attempted.outcome === "passed") continue
-        current = turned(remove(current, model, waiting.ticket), model)
+        if (attempted.outcome === "passed") {
+          passed = new Set(passed).add(waiting.ticket)
+          continue
+        }
+        if (attempted.outcome === "served") current = charge(current, model, waiting.caller).queue
+        current = turned(without(current, waiting), model)
         still.push(model)
         break
       }

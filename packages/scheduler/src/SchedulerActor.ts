@@ -1,18 +1,43 @@
 /** The behaviour of the scheduler's actor: what each message of `@helixflow/schema/SchedulerActor` does with the cell. */
 import { Rpc } from "@effect/rpc"
+import type { QueueProgress } from "@helixflow/schema/Caller"
 import { ModelNotFound } from "@helixflow/schema/Errors"
 import { RequestId } from "@helixflow/schema/Ids"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
-import { Clock, Effect } from "effect"
+import { Clock, Effect, Option, Schedule, Stream } from "effect"
 import { explain } from "./Explain.ts"
 import * as FleetView from "./FleetView.ts"
 import * as News from "./News.ts"
+import * as Outlook from "./Outlook.ts"
 import * as PlaceRequest from "./PlaceRequest.ts"
 import * as Queue from "./Queue.ts"
 import * as SchedulerCell from "./SchedulerCell.ts"
 import { defaults, type SchedulerOptions } from "./SchedulerOptions.ts"
 import { heldBy } from "./SchedulerState.ts"
 import { snapshot } from "./Snapshot.ts"
+
+/** How often it is looked whether a wait has come on, milliseconds. */
+const progressInterval = 250
+
+/** Looks rather than listens: whoever waits is told a few times a second at most, however much happens. */
+const progress = (cell: SchedulerCell.SchedulerCell, request: RequestId): Stream.Stream<QueueProgress> => {
+  const look = Effect.map(Clock.currentTimeMillis, (now) => {
+    const state = cell.state()
+    const waiting = Queue.find(state.queue, request)
+    return waiting === undefined ? Option.none() : Option.some(Outlook.progress(state, waiting, now))
+  })
+  return Stream.repeatEffectWithSchedule(look, Schedule.spaced(progressInterval)).pipe(
+    Stream.takeWhile(Option.isSome),
+    Stream.map(({ value }) => value),
+    Stream.changesWith(sameStanding)
+  )
+}
+
+/** Time alone is no news, but for a load a second is. */
+const sameStanding = (a: QueueProgress, b: QueueProgress): boolean =>
+  a.position === b.position &&
+  a.waiting === b.waiting &&
+  Math.floor((a.loading?.elapsedMillis ?? -1) / 1000) === Math.floor((b.loading?.elapsedMillis ?? -1) / 1000)
 
 /** On every request's path: a stack trace per span would cost more than the decision. */
 const hot = { captureStackTrace: false }
@@ -26,11 +51,12 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions = def
   return SchedulerActor.of({
     // waits: must not keep others from being heard
     Place: (payload) => Rpc.fork(Effect.withSpan(place(payload), "SchedulerActor.Place", hot)),
-    Complete: ({ reservation }) =>
+    Complete: ({ reservation, served }) =>
       Effect.suspend(() => {
         const slot = heldBy(cell.state(), RequestId.make(reservation))
-        return slot === undefined ? Effect.void : cell.giveBack(slot.claim)
+        return slot === undefined ? Effect.void : cell.giveBack(slot.claim, served)
       }).pipe(Effect.withSpan("SchedulerActor.Complete", hot)),
+    Progress: ({ request }) => Rpc.fork(progress(cell, request)),
     Observe: Effect.fn("SchedulerActor.Observe")(function* (news) {
       yield* cell.refreshModels
       yield* cell.settle((now) => News.observe(cell.state(), news, now))

@@ -4,6 +4,7 @@
  *
  * What is taken is given back on every way out, and a device that cannot be told of a release now is told later.
  */
+import type { Served } from "@helixflow/schema/Caller"
 import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
@@ -40,7 +41,7 @@ export interface SchedulerCell {
   /** Where the answer to a ticket that waits will be. */
   readonly answerTo: (ticket: number) => Deferred.Deferred<Grant, Refusal>
   /** Ends a placement by its claim. What is gone or going already needs nothing. */
-  readonly giveBack: (claim: ReservationId) => Effect.Effect<void>
+  readonly giveBack: (claim: ReservationId, served?: Served) => Effect.Effect<void>
   /** Releases a claim at its device: before it returns, or else as soon as the device can be told. */
   readonly release: (device: DeviceId, claim: ReservationId) => Effect.Effect<void>
   readonly events: Stream.Stream<SchedulerEvent>
@@ -123,13 +124,13 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
     )
   }
 
-  const giveBack = (claim: ReservationId): Effect.Effect<void> =>
+  const giveBack = (claim: ReservationId, served?: Served): Effect.Effect<void> =>
     Effect.suspend(() => {
       const ending = Slots.releasing(state, claim)
       if (ending === undefined) return Effect.void
       state = ending.state
       const { slot } = ending
-      const free = settle((now) => Slots.freed(state, slot, now)).pipe(
+      const free = settle((now) => Slots.freed(state, slot, served, now)).pipe(
         Effect.tap(() => Effect.sync(() => drained(slot.replica)))
       )
       return releaseThen(slot.device, claim, free)

@@ -3,6 +3,10 @@
 export interface SchedulerOptions {
   /** Most requests that wait for one model; more are refused with `QueueFull`. */
   readonly queueLimit: number
+  /** Most requests of one tenant that wait for any model; more are refused with `TenantQueueFull`. */
+  readonly tenantQueueLimit: number
+  /** How much waiting lifts a request by one service tier. */
+  readonly aging: number
   /** How long a promise of memory stands before it is committed. */
   readonly reservationTtl: number
   /** How long a replica may take to become ready. */
@@ -23,7 +27,9 @@ export interface SchedulerOptions {
 }
 
 export const defaults: SchedulerOptions = {
-  queueLimit: 256,
+  queueLimit: 512,
+  tenantQueueLimit: 256,
+  aging: 15_000,
   reservationTtl: 30_000,
   loadTimeout: 600_000,
   drainTimeout: 300_000,

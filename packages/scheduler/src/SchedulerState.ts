@@ -9,13 +9,15 @@
  * - a ticket is answered exactly once: by `Grant` or by `Refuse`;
  * - a model has at most one load under way, a device too.
  */
+import type { Caller } from "@helixflow/schema/Caller"
 import type {
   LoadFailed,
   ModelNotFound,
   NoDeviceFits,
   QueueFull,
   QueueTimeout,
-  ShuttingDown
+  ShuttingDown,
+  TenantQueueFull
 } from "@helixflow/schema/Errors"
 import {
   type DeviceId,
@@ -46,6 +48,9 @@ export interface Slot {
   readonly phase: "binding" | "held" | "releasing"
   /** When it was given, milliseconds since the epoch. */
   readonly since: number
+  readonly caller: Caller
+  /** What its tenant was charged for it, in weighted tokens; see `FairShare`. */
+  readonly charged: number
 }
 
 /** A replica to be started once those in `evict` are gone. */
@@ -57,7 +62,14 @@ export interface LoadPlan {
   readonly evict: ReadonlyArray<ReplicaId>
 }
 
-export type Refusal = ModelNotFound | NoDeviceFits | QueueFull | QueueTimeout | LoadFailed | ShuttingDown
+export type Refusal =
+  | ModelNotFound
+  | NoDeviceFits
+  | QueueFull
+  | TenantQueueFull
+  | QueueTimeout
+  | LoadFailed
+  | ShuttingDown
 
 /** The answer to a ticket: a slot, to be asked of its device. `cold`: the replica was loaded for it. */
 export interface Grant {
@@ -91,6 +103,8 @@ export interface SchedulerState {
   readonly heldBy: HashMap.HashMap<RequestId, ReservationId>
   /** Exponentially weighted mean of how long a model's slots are held, for an honest `retry-after`. */
   readonly holdMillis: HashMap.HashMap<ModelId, number>
+  /** Exponentially weighted mean of how long a model's loads take, making room included. */
+  readonly loadMillis: HashMap.HashMap<ModelId, number>
   /** Tells the claims of this scheduler from those of one before it. */
   readonly incarnation: string
   readonly nextTicket: number
@@ -108,10 +122,11 @@ export interface Step {
 export const empty = (options: SchedulerOptions, now: number): SchedulerState => ({
   options,
   view: FleetView.empty,
-  queue: Queue.empty(options.queueLimit),
+  queue: Queue.empty({ limit: options.queueLimit, tenantLimit: options.tenantQueueLimit, aging: options.aging }),
   slots: HashMap.empty(),
   heldBy: HashMap.empty(),
   holdMillis: HashMap.empty(),
+  loadMillis: HashMap.empty(),
   incarnation: now.toString(36),
   nextTicket: 0,
   nextClaim: 0,

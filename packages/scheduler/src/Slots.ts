@@ -1,7 +1,10 @@
 /** The life of a placement: `binding` -> `held` -> `releasing` -> gone. */
+import type { Caller, Served } from "@helixflow/schema/Caller"
 import type { ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import { HashMap, Option } from "effect"
+import * as FairShare from "./FairShare.ts"
 import * as FleetView from "./FleetView.ts"
+import * as Queue from "./Queue.ts"
 import {
   claimId,
   emit,
@@ -14,11 +17,12 @@ import {
   slotOf
 } from "./SchedulerState.ts"
 
-/** Gives a slot of the replica to the request, before its device is asked. */
+/** Gives a slot of the replica to the request, before its device is asked. Its tenant has been charged. */
 export const assign = (
   state: SchedulerState,
-  { request, model }: { readonly request: RequestId; readonly model: ModelId },
+  { request, model, caller }: { readonly request: RequestId; readonly model: ModelId; readonly caller: Caller },
   entry: FleetView.ReplicaEntry,
+  charged: number,
   now: number
 ): { readonly state: SchedulerState; readonly slot: Slot } => {
   const { replica, device } = entry.status
@@ -29,7 +33,9 @@ export const assign = (
     replica,
     device,
     phase: "binding",
-    since: now
+    since: now,
+    caller,
+    charged
   }
   const taken = FleetView.takeSlot(state.view, replica, 1, now)
   const roundRobin = FleetView.model(taken, model)?.policy === "round-robin"
@@ -73,17 +79,33 @@ export const releasing = (
   }
 }
 
-/** The slot's claim is released: somebody else may have it. The caller lets the scheduler `advance`. */
-export const freed = (state: SchedulerState, slot: Slot, now: number): Step => {
+/** What its tenant is charged in the end: of what is not known the estimate stays. */
+const settled = (state: SchedulerState, slot: Slot, served: Served | undefined): Queue.Queue => {
+  const { model, caller, charged } = slot
+  if (slot.phase === "binding") return Queue.settle(state.queue, model, caller, charged, null)
+  return served === undefined
+    ? state.queue
+    : Queue.settle(state.queue, model, caller, charged, FairShare.costOf(served))
+}
+
+/**
+ * The slot's claim is released: somebody else may have it. `served`: what it was used for, where that is known. The caller lets the
+ * scheduler `advance`.
+ */
+export const freed = (state: SchedulerState, slot: Slot, served: Served | undefined, now: number): Step => {
   const held = now - slot.since
   const usual = Option.getOrElse(HashMap.get(state.holdMillis, slot.model), () => held)
+  // a slot that was never used says nothing of how long slots are
+  const holdMillis =
+    slot.phase === "held" ? HashMap.set(state.holdMillis, slot.model, usual + 0.1 * (held - usual)) : state.holdMillis
   const completed = emit({ _tag: "Completed", at: millis(now), reservation: reservationOf(slot.request) })
   return {
     state: {
       ...state,
+      queue: settled(state, slot, served),
       view: FleetView.takeSlot(state.view, slot.replica, -1, now),
       slots: HashMap.remove(state.slots, slot.claim),
-      holdMillis: HashMap.set(state.holdMillis, slot.model, usual + 0.1 * (held - usual))
+      holdMillis
     },
     commands: slot.phase === "held" ? [completed] : []
   }

@@ -3,6 +3,7 @@
  * single label is a cross-encoder that scores a pair, e.g. how well a document answers a query.
  */
 import { Schema } from "effect"
+import { Caller } from "./Caller.ts"
 import { ModelId, TokenId } from "./Ids.ts"
 
 /** What is read at once: a text, two texts that the model's tokenizer joins in its own way, or token ids as they are. */
@@ -17,7 +18,8 @@ export type ClassificationInput = typeof ClassificationInput.Type
 export class ClassificationRequest extends Schema.Class<ClassificationRequest>("ClassificationRequest")({
   model: ModelId,
   inputs: Schema.Array(ClassificationInput),
-  queueTimeout: Schema.Positive
+  queueTimeout: Schema.Positive,
+  caller: Schema.optional(Caller)
 }) {}
 
 /** Scores in the order of the inputs, and of an input in the order of the model's `labels`. */

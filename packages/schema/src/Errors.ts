@@ -171,10 +171,25 @@ export class QueueFull extends Schema.TaggedError<QueueFull>()("QueueFull", {
   }
 }
 
+/** Too many requests of one tenant wait already, whatever others do. */
+export class TenantQueueFull extends Schema.TaggedError<TenantQueueFull>()("TenantQueueFull", {
+  limit: Schema.Int,
+  retryAfterSeconds: Schema.Number
+}) {
+  override get message() {
+    return `You have ${this.limit} requests waiting already, which is the most. Please retry when some of them have ended.`
+  }
+}
+
 /** The request waited for a place until its deadline. */
 export class QueueTimeout extends Schema.TaggedError<QueueTimeout>()("QueueTimeout", {
   model: ModelId,
   waitedMillis: Schema.Number,
+  /** When a request like it would probably have got a place. */
+  retryAfterSeconds: Schema.Number.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => 1)
+  ),
   reasons: Schema.Array(Schema.String)
 }) {
   override get message() {

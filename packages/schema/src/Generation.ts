@@ -1,5 +1,6 @@
 /** Generation, free of any wire format: what a client asks a session, and what a session asks an engine. */
 import { Schema } from "effect"
+import { Caller } from "./Caller.ts"
 import { Bytes, ModelId, RequestId, TokenId } from "./Ids.ts"
 
 const Probability = Schema.Number.pipe(Schema.between(0, 1))
@@ -137,6 +138,13 @@ export class GenerationRequest extends Schema.Class<GenerationRequest>("Generati
   logprobs: Schema.NullOr(Schema.Int.pipe(Schema.between(0, 20))),
   /** Milliseconds the client is willing to wait for a place. */
   queueTimeout: Schema.Positive,
+  /** Whom the queue counts the request to. */
+  caller: Schema.optional(Caller),
+  /** Whether to tell how it stands with the wait, as events of the session. */
+  progress: Schema.Boolean.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => false)
+  ),
   cacheSalt: CacheSalt
 }) {}
 
@@ -184,7 +192,8 @@ export class Usage extends Schema.Class<Usage>("Usage")({
 export class EmbeddingRequest extends Schema.Class<EmbeddingRequest>("EmbeddingRequest")({
   model: ModelId,
   inputs: Schema.Array(Prompt),
-  queueTimeout: Schema.Positive
+  queueTimeout: Schema.Positive,
+  caller: Schema.optional(Caller)
 }) {}
 
 /** Unit vectors, little-endian float32 of `dimensions` elements each, in the order of the inputs. */

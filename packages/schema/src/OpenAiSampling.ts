@@ -31,6 +31,8 @@ export const TokenIds = Schema.Array(TokenId.pipe(Schema.lessThan(2 ** 31), expe
 
 const StreamOptions = Schema.Struct({
   include_usage: nullish(Bool),
+  /** Not OpenAI's: comments that tell how it stands while the request waits for a place. */
+  include_progress: nullish(Bool),
   include_obfuscation: neutral(Schema.Literal(false), "Streams are not obfuscated.")
 }).pipe(expected("an object"))
 

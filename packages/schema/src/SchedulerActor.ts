@@ -1,8 +1,17 @@
 /** What the scheduler can be asked. One per cluster. It decides where; tokens never pass it. */
 import { Rpc, RpcGroup } from "@effect/rpc"
 import { Schema } from "effect"
+import { Caller, QueueProgress, Served } from "./Caller.ts"
 import { DeviceStatus } from "./Device.ts"
-import { LoadFailed, ModelNotFound, NoDeviceFits, QueueFull, QueueTimeout, ShuttingDown } from "./Errors.ts"
+import {
+  LoadFailed,
+  ModelNotFound,
+  NoDeviceFits,
+  QueueFull,
+  QueueTimeout,
+  ShuttingDown,
+  TenantQueueFull
+} from "./Errors.ts"
 import { ModelId, ReplicaId, RequestId, ReservationId } from "./Ids.ts"
 import { MailboxLimit } from "./MailboxLimit.ts"
 import { ReplicaStatus } from "./Model.ts"
@@ -17,14 +26,25 @@ export class Place extends Rpc.make("Place", {
     request: RequestId,
     model: ModelId,
     not: Schema.Array(ReplicaId),
-    timeoutMillis: Schema.Positive
+    timeoutMillis: Schema.Positive,
+    /** Who asks; `anonymous` when absent. */
+    caller: Schema.optional(Caller)
   },
   success: Placement,
-  error: Schema.Union(ModelNotFound, NoDeviceFits, QueueFull, QueueTimeout, LoadFailed, ShuttingDown)
+  error: Schema.Union(ModelNotFound, NoDeviceFits, QueueFull, TenantQueueFull, QueueTimeout, LoadFailed, ShuttingDown)
 }) {}
 
-/** Frees the slot of a placement. Completing what is gone succeeds. */
-export class Complete extends Rpc.make("Complete", { payload: { reservation: ReservationId } }) {}
+/** Frees the slot of a placement. Completing what is gone succeeds. `served`: what it was used for, where that is known. */
+export class Complete extends Rpc.make("Complete", {
+  payload: { reservation: ReservationId, served: Schema.optional(Served) }
+}) {}
+
+/** How it stands with a request, whenever that changes, for as long as it waits; ends when it waits no more. */
+export class Progress extends Rpc.make("Progress", {
+  payload: { request: RequestId },
+  success: QueueProgress,
+  stream: true
+}) {}
 
 /** News from a GpuActor or a ModelActor. */
 export class Observe extends Rpc.make("Observe", {
@@ -43,4 +63,6 @@ export class View extends Rpc.make("View", { success: FleetSnapshot }) {}
 /** Decisions as they are made. A watcher that falls 1,024 behind loses the oldest. */
 export class Watch extends Rpc.make("Watch", { success: SchedulerEvent, stream: true }) {}
 
-export const SchedulerActor = RpcGroup.make(Place, Complete, Observe, Explain, View, Watch).middleware(MailboxLimit)
+export const SchedulerActor = RpcGroup.make(Place, Complete, Progress, Observe, Explain, View, Watch).middleware(
+  MailboxLimit
+)

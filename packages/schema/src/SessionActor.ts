@@ -4,6 +4,7 @@
  */
 import { Rpc, RpcGroup } from "@effect/rpc"
 import { Schema } from "effect"
+import { Caller, QueueProgress } from "./Caller.ts"
 import { ClassificationRequest, Classifications } from "./Classification.ts"
 import {
   ActorUnreachable,
@@ -19,7 +20,8 @@ import {
   QueueFull,
   QueueTimeout,
   ShuttingDown,
-  TaskNotSupported
+  TaskNotSupported,
+  TenantQueueFull
 } from "./Errors.ts"
 import {
   EmbeddingRequest,
@@ -48,11 +50,19 @@ export const SessionError = Schema.Union(
   QueueFull,
   QueueTimeout,
   ShuttingDown,
-  TaskNotSupported
+  TaskNotSupported,
+  TenantQueueFull
 )
 export type SessionError = typeof SessionError.Type
 
-/** The request has a place and its prompt is known; always the first event. */
+/** A choice waits for a place: told to those who ask for `progress`, and again whenever it has come on. */
+export class Waiting extends Schema.TaggedClass<Waiting>()("Waiting", {
+  seq: Schema.NonNegativeInt,
+  choice: Schema.NonNegativeInt,
+  ...QueueProgress.fields
+}) {}
+
+/** The request has a place and its prompt is known; the first event, but for those of waiting. */
 export class Started extends Schema.TaggedClass<Started>()("Started", {
   seq: Schema.NonNegativeInt,
   session: SessionId,
@@ -77,7 +87,7 @@ export class Completed extends Schema.TaggedClass<Completed>()("Completed", {
 }) {}
 
 /** `seq` counts a session's events from 0 without gaps, so that a client can say what it has. */
-export const SessionEvent = Schema.Union(Started, Delta, Completed)
+export const SessionEvent = Schema.Union(Waiting, Started, Delta, Completed)
 export type SessionEvent = typeof SessionEvent.Type
 
 /**
@@ -119,13 +129,18 @@ export class Classify extends Rpc.make("Classify", {
 }) {}
 
 export class Tokenize extends Rpc.make("Tokenize", {
-  payload: { model: ModelId, prompt: Prompt, queueTimeout: Schema.Positive },
+  payload: { model: ModelId, prompt: Prompt, queueTimeout: Schema.Positive, caller: Schema.optional(Caller) },
   success: Schema.Struct({ tokens: Schema.Array(TokenId), context: Schema.Int }),
   error: SessionError
 }) {}
 
 export class Detokenize extends Rpc.make("Detokenize", {
-  payload: { model: ModelId, tokens: Schema.Array(TokenId), queueTimeout: Schema.Positive },
+  payload: {
+    model: ModelId,
+    tokens: Schema.Array(TokenId),
+    queueTimeout: Schema.Positive,
+    caller: Schema.optional(Caller)
+  },
   success: Schema.Struct({ text: Schema.String }),
   error: SessionError
 }) {}
