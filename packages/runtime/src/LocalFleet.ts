@@ -25,7 +25,7 @@ export const make = ({ directory, store, threads, worker }: LocalFleetOptions): 
   ) => Effect.flatMap(directory.gpus.find(device), ask)
 
   return {
-    models: Effect.succeed(store.models),
+    models: store.models,
     reserve: (device, claim) => onDevice(device, (gpu) => gpu.Reserve(claim)),
     commit: (device, step) => onDevice(device, (gpu) => gpu.Commit(step)),
     release: (device, reservation) => onDevice(device, (gpu) => gpu.Release({ reservation })),

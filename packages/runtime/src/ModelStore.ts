@@ -4,7 +4,7 @@ import * as path from "node:path"
 import { LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
 import { ModelId } from "@helixflow/schema/Ids"
 import type { EngineChoice, ModelSpec } from "@helixflow/schema/Model"
-import { Context, Effect, Either, Layer, ParseResult } from "effect"
+import { Clock, Context, Effect, Either, Layer, ParseResult } from "effect"
 import { describeModelFolder } from "./ModelFolder.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
@@ -16,33 +16,69 @@ export interface StoredModel {
   readonly engine: EngineChoice
 }
 
+/** A folder that is there and can't be served. */
+export interface RefusedModel {
+  readonly id: string
+  readonly error: LoadFailed
+}
+
 /** Folders below a models directory that are looked at: `name`, `org/name`, `org/name/version`. */
 const maxDepth = 3
+
+/** How long what was found is not doubted, unless something is missing in it, milliseconds. */
+const freshness = 1_000
 
 export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
   ModelStore,
   {
-    /** Every model that can be served, sorted by id. */
-    readonly models: ReadonlyArray<ModelSpec>
-    /** By id or alias. `LoadFailed` for a folder that is there but can't be served, with the reason. */
+    /** Every model that can be served, sorted by id, as last found: the same array until it changes. */
+    readonly models: Effect.Effect<ReadonlyArray<ModelSpec>>
+    /** By id or alias; looked for again where it is not found. `LoadFailed` for a folder that can't be served, with the reason. */
     readonly find: (name: string) => Effect.Effect<StoredModel, ModelNotFound | LoadFailed>
+    /** What can't be served, and why, as last found. */
+    readonly refused: Effect.Effect<ReadonlyArray<RefusedModel>>
+    /** Takes notice of folders that have come, gone or changed. Folders that have not are not read again. */
+    readonly refresh: Effect.Effect<void>
   }
 >() {
-  /** Reads the folders once, at start. */
+  /** Reads the folders at start, and again when asked to. */
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
       const { modelsDirs } = yield* RuntimeConfig
-      const found = scan(modelsDirs)
-      for (const refused of found.refused.values()) yield* Effect.logWarning(refused.message)
-      return ModelStore.of({
-        models: [...found.models.values()].map(({ spec }) => spec).sort((a, b) => (a.id < b.id ? -1 : 1)),
-        find: (name) => {
-          const model = found.names.get(name)
-          return model === undefined
-            ? Effect.fail(found.refused.get(name) ?? new ModelNotFound({ model: name }))
-            : Effect.succeed(model)
+      const known: KnownFolders = new Map()
+      let found: Found = { models: new Map(), names: new Map(), refused: new Map() }
+      let models: ReadonlyArray<ModelSpec> = []
+      let at = Number.NEGATIVE_INFINITY
+
+      const look = Effect.gen(function* () {
+        const before = found.refused
+        found = scan(modelsDirs, known)
+        const now = [...found.models.values()].map(({ spec }) => spec).sort((a, b) => (a.id < b.id ? -1 : 1))
+        if (now.length !== models.length || now.some((spec, index) => spec !== models[index])) models = now
+        for (const [id, refused] of found.refused) {
+          if (before.get(id) !== refused) yield* Effect.logWarning(refused.message)
         }
+      })
+      const refresh = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        if (now - at < freshness) return Effect.void
+        at = now
+        return look
+      })
+      const lookup = (name: string) => found.names.get(name) ?? found.refused.get(name)
+
+      yield* refresh
+      return ModelStore.of({
+        models: Effect.sync(() => models),
+        refused: Effect.sync(() => [...found.refused].map(([id, error]) => ({ id, error }))),
+        refresh,
+        find: (name) =>
+          Effect.gen(function* () {
+            if (found.names.get(name) === undefined) yield* refresh
+            const model = lookup(name)
+            if (model === undefined) return yield* new ModelNotFound({ model: name })
+            return model instanceof LoadFailed ? yield* model : model
+          })
       })
     })
   )
@@ -55,17 +91,31 @@ interface Found {
   readonly refused: Map<string, LoadFailed>
 }
 
-/** An id that two folders have belongs to the one in the earlier directory; an id wins over an alias. */
-export const scan = (modelsDirs: ReadonlyArray<string>): Found => {
+type Read = Either.Either<StoredModel, LoadFailed>
+
+/** What was read from a folder, and what the folder looked like then. */
+type KnownFolders = Map<string, { readonly look: string; readonly read: Read }>
+
+/**
+ * An id that two folders have belongs to the one in the earlier directory; an id wins over an alias. Folders that look as they are
+ * `known` are not read again; `known` is brought up to date.
+ */
+export const scan = (modelsDirs: ReadonlyArray<string>, known: KnownFolders = new Map()): Found => {
   const found: Found = { models: new Map(), names: new Map(), refused: new Map() }
+  const gone = new Set(known.keys())
   for (const directory of modelsDirs) {
     for (const folder of modelFolders(directory, maxDepth)) {
       const name = path.relative(directory, folder).split(path.sep).join("/") || path.basename(directory)
-      const read = readModel(folder, ModelId.make(name))
+      const look = appearance(folder)
+      const before = known.get(folder)
+      const read = before?.look === look ? before.read : readModel(folder, ModelId.make(name))
+      known.set(folder, { look, read })
+      gone.delete(folder)
       if (Either.isLeft(read)) found.refused.set(name, read.left)
       else if (!found.models.has(read.right.spec.id)) found.models.set(read.right.spec.id, read.right)
     }
   }
+  for (const folder of gone) known.delete(folder)
   for (const model of found.models.values()) {
     for (const alias of model.spec.aliases) if (!found.names.has(alias)) found.names.set(alias, model)
   }
@@ -86,7 +136,14 @@ const modelFolders = (directory: string, depth: number): ReadonlyArray<string> =
     .flatMap((entry) => modelFolders(entry, depth - 1))
 }
 
-const readModel = (folder: string, name: ModelId): Either.Either<StoredModel, LoadFailed> =>
+/** Changes when files come or go, or one of those that are read does. */
+const appearance = (folder: string): string =>
+  [".", "onnx", ...fs.readdirSync(folder).filter((file) => /\.(json|jinja|onnx)$/.test(file))]
+    .map((file) => fs.statSync(path.join(folder, file), { throwIfNoEntry: false }))
+    .map((stat) => (stat === undefined ? "" : `${stat.ino}:${stat.size}:${stat.mtimeMs}`))
+    .join(" ")
+
+const readModel = (folder: string, name: ModelId): Read =>
   Either.flatMap(readSettings(folder, name), (settings) =>
     Either.try({
       try: () => {

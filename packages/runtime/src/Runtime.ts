@@ -106,7 +106,7 @@ const make = Effect.gen(function* () {
   })
 
   return Runtime.of({
-    models: Effect.succeed(store.models),
+    models: Effect.zipRight(store.refresh, store.models),
     model,
     generate: (session, request) =>
       Effect.flatMap(openSession(session), (actor) => Mailbox.fromStream(actor.Ask(request))),

@@ -2,7 +2,9 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
-import { scan } from "../src/ModelStore.ts"
+import { ConfigProvider, Effect, Layer, TestClock } from "effect"
+import { ModelStore, scan } from "../src/ModelStore.ts"
+import { RuntimeConfig } from "../src/RuntimeConfig.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
 
 let root = ""
@@ -89,4 +91,64 @@ describe("the model store", () => {
   it("has no models where there is no directory", () => {
     assert.strictEqual(scan([path.join(root, "absent")]).models.size, 0)
   })
+})
+
+describe("a running server's models", () => {
+  const store = ModelStore.layer.pipe(
+    Layer.provide(RuntimeConfig.layer),
+    Layer.provide(
+      Layer.unwrapEffect(
+        Effect.sync(() => Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["HELIX_MODELS_DIR", root]]))))
+      )
+    )
+  )
+  const ids = Effect.flatMap(ModelStore, ({ models }) => Effect.map(models, (all) => all.map(({ id }) => String(id))))
+
+  it.effect("are found when they are asked for, though they came after its start", () =>
+    Effect.gen(function* () {
+      const { find, refresh, refused } = yield* ModelStore
+      assert.deepStrictEqual(yield* ids, [])
+      chat("one")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* find("one")).spec.id, "one")
+      const before = yield* Effect.flatMap(ModelStore, ({ models }) => models)
+
+      settings(chat("org", "two"), { aliases: ["second"] })
+      settings(chat("bad"), { slots: 0 })
+      yield* TestClock.adjust("1 second")
+      yield* refresh
+      assert.deepStrictEqual(yield* ids, ["one", "org/two"])
+      assert.strictEqual((yield* find("second")).spec.id, "org/two")
+      assert.deepStrictEqual(
+        (yield* refused).map(({ id }) => id),
+        ["bad"]
+      )
+      // what has not changed was not read again
+      assert.strictEqual((yield* find("one")).spec, before[0])
+    }).pipe(Effect.provide(store))
+  )
+
+  it.effect("are what their folders say now, and gone when these are", () =>
+    Effect.gen(function* () {
+      const folder = chat("one")
+      const { find, models, refresh } = yield* ModelStore
+      yield* TestClock.adjust("1 second")
+      yield* refresh
+      const first = yield* models
+      yield* TestClock.adjust("1 second")
+      yield* refresh
+      assert.strictEqual(yield* models, first)
+
+      settings(folder, { slots: 3 })
+      yield* TestClock.adjust("1 second")
+      yield* refresh
+      assert.strictEqual((yield* find("one")).spec.slots, 3)
+
+      fs.rmSync(folder, { recursive: true })
+      yield* TestClock.adjust("1 second")
+      yield* refresh
+      assert.deepStrictEqual(yield* ids, [])
+      assert.strictEqual((yield* Effect.flip(find("one")))._tag, "ModelNotFound")
+    }).pipe(Effect.provide(store))
+  )
 })
