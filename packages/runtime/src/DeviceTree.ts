@@ -44,7 +44,7 @@ const inTree = (directory: Directory, options: Supervisor.SupervisorOptions) =>
   Effect.tap(Supervisor.make(options), (supervisor) => directory.supervisors.register(options.name, supervisor))
 
 /** A device as a child of its node's supervisor. */
-export const deviceChild = (device: Device, directory: Directory) =>
+export const deviceChild = (device: Device, directory: Directory, options: Gpu.GpuOptions) =>
   Supervisor.asChild({
     id: ChildId.make(device.id),
     restart: "permanent",
@@ -56,7 +56,7 @@ export const deviceChild = (device: Device, directory: Directory) =>
           id: gpuId,
           restart: "permanent",
           start: Effect.gen(function* () {
-            const gpu = yield* InProcess.host(GpuActor, Gpu.make(device), { name: device.id })
+            const gpu = yield* InProcess.host(GpuActor, Gpu.make(device, options), { name: device.id })
             yield* directory.gpus.register(device.id, gpu)
             yield* gpu.Watch().pipe(
               Stream.runForEach((status) =>
@@ -121,13 +121,25 @@ const startModel = Effect.fnUntraced(function* (options: Model.ReplicaOptions, d
     // what was before the load is no news, least of all after a restart
     Stream.dropWhile(({ state }) => state === "absent"),
     Stream.changesWith((a, b) => a.state === b.state && a.pid === b.pid && a.rss === b.rss),
-    Stream.runForEach((status) => observe(directory, { devices: [], replicas: [status] })),
+    Stream.runForEach((status) =>
+      Effect.zipRight(occupy(directory, status), observe(directory, { devices: [], replicas: [status] }))
+    ),
     Effect.ignore,
     Effect.forkScoped
   )
   yield* client.Load()
   return replica.lost
 })
+
+/** Lets the device know which process fills the replica's claim. */
+const occupy = (directory: Directory, { device, pid, reservation }: ReplicaStatus) =>
+  pid === null
+    ? Effect.void
+    : Effect.flatMap(directory.gpus.find(device), (gpu) => gpu.Occupy({ reservation, pid })).pipe(
+        // the claim is gone, or the ledger with it: so will the replica be
+        Effect.catchTag("ReservationNotFound", "ActorUnreachable", () => Effect.void),
+        Effect.ignoreLogged
+      )
 
 /** What is said last of a replica. */
 const absent = (options: Model.ReplicaOptions) =>

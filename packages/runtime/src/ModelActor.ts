@@ -158,6 +158,8 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
         WorkerEnded: ended
       })
     )
+    // from here on it takes memory
+    status.set(new ReplicaStatus({ ...current(), pid: worker.pid }, { disableValidation: true }))
     const exited = Effect.flatMap(worker.exited, ended)
     const loaded = yield* worker.client
       .Load({

@@ -52,14 +52,14 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
       const id = NodeId.make("local")
       const since = yield* Clock.currentTimeMillis
       const store = yield* ModelStore
-      const machine = yield* Devices.machine
-      const devices = yield* Devices.detect(id, config.devices, machine)
+      const { devices: metered, hardware } = yield* Devices.open(id, config)
+      const devices = metered.map(({ device }) => device)
       const defaultModel = yield* DefaultModel.choose(config.defaultModel, store)
       const directory = Directory.make()
       const fleet = LocalFleet.make({
         directory,
         store,
-        threads: Math.max(1, Math.floor(machine.cpus / devices.length)),
+        threads: Math.max(1, Math.floor(hardware.machine.cpus / devices.length)),
         worker: {
           entry: WorkerEntry.resolve(),
           socketDir: yield* privateFolder,
@@ -70,7 +70,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
         name: "node",
         strategy: "one_for_one",
         children: [
-          ...devices.map((device) => deviceChild(device, directory)),
+          ...metered.map(({ device, meter }) => deviceChild(device, directory, { meter, period: config.devicePeriod })),
           {
             id: ChildId.make(Directory.schedulerId),
             restart: "permanent",

@@ -52,8 +52,9 @@ export const settings = {
     name: "HELIX_DEVICES",
     defaultText: "detected",
     description:
-      "The devices to use and, after `=`, how much memory of each: `cpu:0=4GiB,cpu:1=4GiB`. Those without a size share what " +
-      "the others leave. Units are `KB`, `MB`, `GB` (powers of 1000) and `KiB`, `MiB`, `GiB` (powers of 1024). Kinds are " +
+      "The devices to use and, after `=`, how much memory of each: `cpu:0=4GiB,cpu:1=4GiB`. CPUs without a size share what " +
+      "the others leave, GPUs have all of theirs. `cuda:0` is the first GPU of `CUDA_VISIBLE_DEVICES`, or else on the bus; of a " +
+      "partitioned GPU (MIG) each instance counts. Detected are all GPUs, or where there are none the CPUs. Units are `KB`, `MB`, `GB` (powers of 1000) and `KiB`, `MiB`, `GiB` (powers of 1024). Kinds are " +
       "`cpu`, `cuda` and `webgpu`; this version computes on `cpu` alone and refuses to start with another.",
     fallback: Option.none,
     parse: (text) =>
@@ -79,6 +80,40 @@ export const settings = {
       "tell whether a process computes (any but Linux), the one limit for workers that do not answer.",
     fallback: () => 30_000,
     parse: Setting.parseDuration
+  }),
+  devicePeriod: Setting.make({
+    name: "HELIX_DEVICE_PERIOD",
+    defaultText: "`2s`",
+    description:
+      "Time between two readings of each device's memory, load and temperature. They are read besides whenever a " +
+      "model is about to be loaded or has gone.",
+    fallback: () => 2_000,
+    parse: Setting.parseDuration
+  }),
+  nvml: Setting.make({
+    name: "HELIX_NVML_LIBRARY",
+    defaultText: "`libnvidia-ml.so.1`",
+    description:
+      "NVIDIA's management library, which GPUs are detected and read with: a path, or a name that the system's loader finds. " +
+      "Without it there are no GPUs, which is no error.",
+    fallback: () => "libnvidia-ml.so.1",
+    parse: (text) => Either.right(text)
+  }),
+  nvidiaSmi: Setting.make({
+    name: "HELIX_NVIDIA_SMI",
+    defaultText: "`nvidia-smi`",
+    description:
+      "NVIDIA's command that is asked instead where the library can't be called: a path, or a name on `PATH`.",
+    fallback: () => "nvidia-smi",
+    parse: (text) => Either.right(text)
+  }),
+  visible: Setting.make<Option.Option<ReadonlyArray<string>>>({
+    name: "CUDA_VISIBLE_DEVICES",
+    defaultText: "all",
+    description:
+      "CUDA's own: the GPUs that may be used and their order, by number or by the beginning of their UUID. `-1` hides all.",
+    fallback: Option.none,
+    parse: (text) => Either.right(Option.some(text.split(",").map((entry) => entry.trim())))
   })
 }
 
@@ -98,6 +133,12 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     /** None: whatever is detected. */
     readonly devices: Option.Option<ReadonlyArray<DeviceDeclaration>>
     readonly liveness: LivenessLimits
+    /** Milliseconds between two readings of a device. */
+    readonly devicePeriod: number
+    readonly nvml: string
+    readonly nvidiaSmi: string
+    /** Entries of `CUDA_VISIBLE_DEVICES`. None: all GPUs. */
+    readonly visible: Option.Option<ReadonlyArray<string>>
   }
 >() {
   static readonly config = Config.all({
@@ -106,6 +147,10 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     modelsDirs: settings.modelsDirs.config,
     defaultModel: settings.defaultModel.config,
     devices: settings.devices.config,
+    devicePeriod: settings.devicePeriod.config,
+    nvml: settings.nvml.config,
+    nvidiaSmi: settings.nvidiaSmi.config,
+    visible: settings.visible.config,
     liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config })
   }).pipe(
     Config.map(({ modelsDirs, ...config }) => {

@@ -2,6 +2,7 @@
  * Every name that HelixFlow's telemetry has: attributes, spans and metrics. They follow OpenTelemetry's semantic conventions for
  * generative AI (https://opentelemetry.io/docs/specs/semconv/gen-ai/) and HTTP where these have a name, and are `helixflow.*` where not.
  */
+import type { Device, DeviceReading } from "@helixflow/schema/Device"
 import { Metric, MetricBoundaries, MetricKey, type MetricKeyType, MetricLabel } from "effect"
 
 export const Attribute = {
@@ -92,5 +93,64 @@ export const byAttributes = <Type extends MetricKeyType.MetricKeyType<In, Out>, 
       known.set(key, labels)
     }
     metric.unsafeUpdate(value, labels)
+  }
+}
+
+/** A gauge in the unit that Effect's OpenTelemetry bridge takes from the tag; "1" has none in Prometheus's names. */
+const gauge = (name: string, unit: string, description: string) =>
+  Metric.fromMetricKey(MetricKey.tagged(MetricKey.gauge(name, { description }), "unit", unit))
+
+const deviceMetric = {
+  total: gauge("helixflow.device.memory.total", "By", "Memory of the device that may be claimed"),
+  free: gauge(
+    "helixflow.device.memory.free",
+    "By",
+    "Memory that may be claimed now: neither claimed nor taken by strangers"
+  ),
+  claimed: gauge(
+    "helixflow.device.memory.claimed",
+    "By",
+    "Memory charged to what is loaded: claimed, or taken where that is more"
+  ),
+  deficit: gauge("helixflow.device.memory.deficit", "By", "Memory that is missing for what is claimed"),
+  reported: gauge("helixflow.device.memory.reported_free", "By", "Memory that is free by the device's own word"),
+  utilization: gauge("helixflow.device.utilization", "1", "Share of the time that the device computed lately"),
+  temperature: gauge("helixflow.device.temperature", "Cel", "Temperature of the device"),
+  power: gauge("helixflow.device.power", "W", "Power that the device draws"),
+  eccErrors: gauge(
+    "helixflow.device.ecc_errors",
+    "1",
+    "Memory errors that could not be corrected since the driver was loaded"
+  )
+}
+
+/** The metrics of one device, as functions that take its latest figures. What a device does not say is not there. */
+export const deviceGauges = (device: Device) => {
+  const labels = [MetricLabel.make("device", device.id), MetricLabel.make("kind", device.kind)]
+  const set = (name: keyof typeof deviceMetric, value: number | null) => {
+    if (value !== null) deviceMetric[name].unsafeUpdate(value, labels)
+  }
+  return {
+    ledger: ({
+      charged,
+      deficit,
+      free
+    }: {
+      readonly charged: number
+      readonly deficit: number
+      readonly free: number
+    }) => {
+      set("total", device.total)
+      set("free", free)
+      set("claimed", charged)
+      set("deficit", deficit)
+    },
+    reading: ({ eccErrors, free, power, temperature, utilization }: DeviceReading) => {
+      set("reported", free)
+      set("utilization", utilization)
+      set("temperature", temperature)
+      set("power", power)
+      set("eccErrors", eccErrors)
+    }
   }
 }

@@ -6,7 +6,7 @@ import * as Devices from "../src/Devices.ts"
 
 const node = NodeId.make("local")
 const GiB = 2 ** 30
-const machine = { cpus: 4, memory: 10 * GiB }
+const machine = { machine: { cpus: 4, memory: 10 * GiB }, gpus: [] }
 const declared = (text: string) => Option.some(Either.getOrThrow(parseDevices(text)))
 const totals = (text: string) =>
   Effect.map(Devices.detect(node, declared(text), machine), (devices) =>
@@ -43,6 +43,49 @@ describe("devices", () => {
   it.effect("that no engine computes on are refused at the start", () =>
     Effect.gen(function* () {
       assert.match((yield* Effect.flip(totals("cuda:0"))).message, /HELIX_DEVICES: cuda:0 is not available/)
+    })
+  )
+})
+
+describe("GPUs", () => {
+  const gpus = [
+    { uuid: "GPU-1", name: "NVIDIA L4", total: 24 * GiB },
+    { uuid: "GPU-2", name: "NVIDIA L4", total: 24 * GiB }
+  ]
+  const detected = (text: string | null, kinds: ReadonlySet<"cpu" | "cuda">) =>
+    Devices.detect(node, text === null ? Option.none() : declared(text), { ...machine, gpus }, kinds)
+  const both = new Set(["cpu", "cuda"] as const)
+
+  it.effect("are the devices where an engine computes on them, and CPUs where none does", () =>
+    Effect.gen(function* () {
+      const ids = (kinds: ReadonlySet<"cpu" | "cuda">) =>
+        Effect.map(detected(null, kinds), (devices) => devices.map(({ id, uuid }) => [String(id), uuid]))
+      assert.deepStrictEqual(yield* ids(both), [
+        ["local/cuda:0", "GPU-1"],
+        ["local/cuda:1", "GPU-2"]
+      ])
+      assert.deepStrictEqual(yield* ids(new Set(["cpu"] as const)), [["local/cpu:0", null]])
+    })
+  )
+
+  it.effect("can be declared in part, beside CPUs", () =>
+    Effect.gen(function* () {
+      const devices = yield* detected("cuda:1=10GiB,cpu:0=2GiB", both)
+      assert.deepStrictEqual(
+        devices.map(({ id, total, uuid }) => [String(id), total / GiB, uuid]),
+        [
+          ["local/cuda:1", 10, "GPU-2"],
+          ["local/cpu:0", 2, null]
+        ]
+      )
+    })
+  )
+
+  it.effect("that are not there or not so large are refused at the start", () =>
+    Effect.gen(function* () {
+      assert.match((yield* Effect.flip(detected("cuda:2", both))).message, /the machine has 2 GPUs/)
+      assert.match((yield* Effect.flip(detected("cuda:0=25GiB", both))).message, /are declared, it has/)
+      assert.match((yield* Effect.flip(detected("webgpu:0", both))).message, /use cpu or cuda/)
     })
   )
 })

@@ -5,7 +5,7 @@
  *
  * Invariants:
  * - a device's status is never replaced by one of a lower version, a replica's never by one that began earlier;
- * - a device's `free` = what it reported - claims assumed since + claims known to be released since;
+ * - a device's `free` = what it reported (below zero if strangers took what is claimed) - claims assumed since + claims known to be released since;
  * - `replicasOf` and `replicasOn` list exactly the replicas of `replicas`.
  *
  * A persistent value, like the ledger: every function returns a new view and costs O(log n) in devices and replicas.
@@ -15,6 +15,7 @@ import type { LoadFailed } from "@helixflow/schema/Errors"
 import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
+import { charge } from "./Ledger.ts"
 
 export interface DeviceEntry {
   readonly status: DeviceStatus
@@ -107,13 +108,16 @@ export const stateOf = (entry: ReplicaEntry): ReplicaState => {
 /** Sequences the replica may have at once. */
 export const slotsOf = (entry: ReplicaEntry, spec: ModelSpec): number => Math.min(entry.status.slots, spec.slots)
 
-/** Bytes that come back to the device when the replica is gone: as claimed, as its device lists it, or as its model would claim. */
-export const bytesOf = (view: FleetView, entry: ReplicaEntry): number =>
-  entry.bytes ??
-  device(view, entry.status.device)?.status.claims.find((claim) => claim.reservation === entry.status.reservation)
-    ?.bytes ??
-  model(view, entry.status.model)?.claim ??
-  0
+/**
+ * Bytes that come back to the device when the replica is gone: as its device lists it, which knows what its process really takes, as
+ * the scheduler claimed them, or as its model would claim.
+ */
+export const bytesOf = (view: FleetView, entry: ReplicaEntry): number => {
+  const listed = device(view, entry.status.device)?.status.claims.find(
+    ({ reservation }) => reservation === entry.status.reservation
+  )
+  return listed === undefined ? (entry.bytes ?? model(view, entry.status.model)?.claim ?? 0) : charge(listed)
+}
 
 /** The replica that loads on the device now: there is at most one that the scheduler started. */
 export const loadingOn = (view: FleetView, id: DeviceId): ReplicaId | undefined =>
@@ -133,7 +137,7 @@ const estimated = (entry: Omit<DeviceEntry, "free">): DeviceEntry => {
   for (const bytes of entry.assumed.values()) free -= bytes
   if (entry.released.size > 0) {
     for (const claim of entry.status.claims) {
-      if (claim.within === null && entry.released.has(claim.reservation)) free += claim.bytes
+      if (claim.within === null && entry.released.has(claim.reservation)) free += charge(claim)
     }
   }
   return { ...entry, free }
@@ -149,7 +153,7 @@ export const observeDevice = (view: FleetView, status: DeviceStatus): FleetView 
   const id = status.device.id
   const known = device(view, id)
   if (known !== undefined && status.version <= known.status.version) return view
-  const settled = { status, reported: status.free, assumed: noClaims, released: noReservations }
+  const settled = { status, reported: status.free - status.deficit, assumed: noClaims, released: noReservations }
   if (known === undefined || (known.assumed.size === 0 && known.released.size === 0)) {
     return setDevice(view, id, estimated(settled))
   }

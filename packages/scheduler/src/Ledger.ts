@@ -8,8 +8,16 @@
  *                       │                                └─ request 2  10
  *                       └─ free       40
  *
+ * What a process really takes can be more than its claim, and strangers take memory too. Both are read from the device and told with
+ * `observe`. With `charge` = max(claimed, observed) of a claim without `within`, and `pending` what it may still take of it:
+ *
+ *     free = min(total - sum of charges, device's own free - sum of pending)
+ *
+ * Either term grows by a claim's charge when the claim is released and its process gone, so what making room yields is exact.
+ *
  * Invariants, held by every transition and checked by property tests:
- * - `free` = `total` - sum of the bytes of claims without `within`, and is never negative;
+ * - `free` - `deficit` is the formula's value, and one of them is 0;
+ * - nothing is claimed from the device beyond `free`;
  * - what is claimed within a claim never exceeds its `shareable`, and that never its `bytes`;
  * - a claim lives no longer than the one it is within;
  * - a claim whose `expiresAt` has come counts no more, whether or not `expire` was called.
@@ -17,7 +25,7 @@
  * The ledger is a persistent value (structure is shared, nothing is ever written to), so a transition costs O(log claims) and
  * any earlier ledger stays valid. Time is an argument: milliseconds since the epoch.
  */
-import { Claim, type ClaimState, type Device, DeviceStatus } from "@helixflow/schema/Device"
+import { Claim, type ClaimState, type Device, type DeviceReading, DeviceStatus } from "@helixflow/schema/Device"
 import { OutOfMemory, ReservationConflict, ReservationNotFound } from "@helixflow/schema/Errors"
 import { Bytes, Millis, type ReservationId } from "@helixflow/schema/Ids"
 import { HashMap, HashSet, Option } from "effect"
@@ -31,8 +39,15 @@ interface Entry {
 
 export interface Ledger {
   readonly device: Device
-  /** Bytes that no claim has taken. */
+  /** Bytes that may be claimed. */
   readonly free: Bytes
+  /** Bytes that are missing for what is claimed already. */
+  readonly deficit: Bytes
+  /** Sum over the claims without `within` of what each is charged, and of what each may still take. */
+  readonly charged: number
+  readonly pending: number
+  /** Bytes free by the device's own word; `Infinity` as long as it was not read. */
+  readonly reported: number
   /** Grows with every change. */
   readonly version: number
   /** No claim expires before this instant; `Infinity` when none expires. A lower bound, exact after `expire`. */
@@ -64,10 +79,32 @@ const ok = (ledger: Ledger): Ok => ({ _tag: "Ok", ledger })
 /** The figures come from claims that were validated when they were decoded; computing with them keeps them whole and >= 0. */
 const bytes = (value: number): Bytes => Bytes.make(value, { disableValidation: true })
 
+const chargeOf = (claim: Claim): number => (claim.within === null ? Math.max(claim.bytes, claim.observed) : 0)
+const pendingOf = (claim: Claim): number => (claim.within === null ? Math.max(0, claim.bytes - claim.observed) : 0)
+
+/** The bytes that come back to the device when the claim is released and its process gone. */
+export const charge = chargeOf
+
+/** A ledger whose charges have changed by the difference between two versions of a claim (undefined: it is not there). */
+const recharged = (ledger: Ledger, before: Claim | undefined, after: Claim | undefined): Ledger => {
+  const charged = ledger.charged - (before ? chargeOf(before) : 0) + (after ? chargeOf(after) : 0)
+  const pending = ledger.pending - (before ? pendingOf(before) : 0) + (after ? pendingOf(after) : 0)
+  return weighed({ ...ledger, charged, pending })
+}
+
+const weighed = (ledger: Ledger): Ledger => {
+  const left = Math.min(ledger.device.total - ledger.charged, ledger.reported - ledger.pending)
+  return { ...ledger, free: bytes(Math.max(0, left)), deficit: bytes(Math.max(0, -left)) }
+}
+
 /** A device that nothing is claimed on. An actor that starts again passes a `version` above any it has told before. */
 export const empty = (device: Device, version = 0): Ledger => ({
   device,
   free: device.total,
+  deficit: bytes(0),
+  charged: 0,
+  pending: 0,
+  reported: Number.POSITIVE_INFINITY,
   version,
   nextExpiry: Number.POSITIVE_INFINITY,
   entries: HashMap.empty()
@@ -91,11 +128,39 @@ export const shareLeft = (ledger: Ledger, reservation: ReservationId): Bytes | u
 }
 
 /** What the device's actor says of itself. */
-export const status = (ledger: Ledger): DeviceStatus =>
+export const status = (ledger: Ledger, reading: DeviceReading | null = null): DeviceStatus =>
   new DeviceStatus(
-    { device: ledger.device, free: ledger.free, claims: claims(ledger), version: ledger.version },
+    {
+      device: ledger.device,
+      free: ledger.free,
+      deficit: ledger.deficit,
+      claims: claims(ledger),
+      reading,
+      version: ledger.version
+    },
     { disableValidation: true }
   )
+
+/** What was read from a device. */
+export interface Observation {
+  /** Bytes free by the device's own word, strangers' memory counted; null where it does not say. */
+  readonly free: number | null
+  /** What the processes of claims take. A claim that is not named keeps what was observed before. */
+  readonly observed: ReadonlyMap<ReservationId, number>
+}
+
+/** Takes over what was read. Always another version, so that whoever watches hears of it. */
+export const observe = (ledger: Ledger, { free, observed }: Observation): Ledger => {
+  let current: Ledger = { ...ledger, version: ledger.version + 1, reported: free ?? Number.POSITIVE_INFINITY }
+  for (const [reservation, taken] of observed) {
+    const entry = entryOf(current, reservation)
+    if (entry === undefined || entry.claim.observed === taken) continue
+    const seen = new Claim({ ...entry.claim, observed: bytes(taken) }, { disableValidation: true })
+    const entries = HashMap.set(current.entries, reservation, { ...entry, claim: seen })
+    current = recharged({ ...current, entries }, entry.claim, seen)
+  }
+  return weighed(current)
+}
 
 const sameFigures = (held: Claim, asked: ClaimRequest): boolean =>
   held.owner === asked.owner &&
@@ -129,6 +194,7 @@ export const reserve = (ledger: Ledger, request: ClaimRequest, now: number): Res
       owner: request.owner,
       bytes: request.bytes,
       shareable: bytes(Math.min(request.shareable, request.bytes)),
+      observed: bytes(0),
       within: request.within,
       state: "reserved",
       expiresAt: Millis.make(expiresAt)
@@ -143,13 +209,9 @@ export const reserve = (ledger: Ledger, request: ClaimRequest, now: number): Res
       children: HashSet.add(parent.children, made.reservation)
     })
   }
-  return ok({
-    device: current.device,
-    free: parent === undefined ? bytes(current.free - made.bytes) : current.free,
-    version: current.version + 1,
-    nextExpiry: Math.min(current.nextExpiry, expiresAt),
-    entries
-  })
+  const version = current.version + 1
+  const nextExpiry = Math.min(current.nextExpiry, expiresAt)
+  return ok(recharged({ ...current, version, nextExpiry, entries }, undefined, made))
 }
 
 const age: Record<ClaimState, number> = { reserved: 0, loading: 1, resident: 2, draining: 3 }
@@ -205,12 +267,7 @@ const drop = (ledger: Ledger, entry: Entry): Ledger => {
       children: HashSet.remove(parent.children, entry.claim.reservation)
     })
   }
-  return {
-    ...ledger,
-    free: entry.claim.within === null ? bytes(ledger.free + entry.claim.bytes) : ledger.free,
-    version: ledger.version + 1,
-    entries
-  }
+  return recharged({ ...ledger, version: ledger.version + 1, entries }, entry.claim, undefined)
 }
 
 /** Frees a claim and all claims within it. What is gone already stays gone: the ledger is returned as it is. */

@@ -10,7 +10,13 @@ export class Device extends Schema.Class<Device>("Device")({
   id: DeviceId,
   kind: DeviceKind,
   name: Schema.String,
-  total: Bytes
+  /** Bytes that may be claimed of it. */
+  total: Bytes,
+  /** The name its driver knows it by whatever the order of devices, e.g. `GPU-…` or `MIG-…`; null for CPUs. */
+  uuid: Schema.NullOr(Schema.String).pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault((): string | null => null)
+  )
 }) {}
 
 /**
@@ -31,18 +37,48 @@ export class Claim extends Schema.Class<Claim>("Claim")({
   bytes: Bytes,
   /** The part of `bytes` that claims within this one may share: a replica's KV cache. */
   shareable: Bytes,
+  /** What the process that fills the claim was last seen to take and would not give back; 0 as long as none was seen. */
+  observed: Bytes.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => Bytes.make(0))
+  ),
   within: Schema.NullOr(ReservationId),
   state: ClaimState,
   /** When the claim is dropped by itself; null means never. */
   expiresAt: Schema.NullOr(Millis)
 }) {}
 
+/** What a device says of itself, whoever uses it. Null: it does not say. */
+export class DeviceReading extends Schema.Class<DeviceReading>("DeviceReading")({
+  at: Millis,
+  /** Bytes that no process has, ours or a stranger's. */
+  free: Bytes,
+  /** Share of the time that it computed lately, 0 to 1. */
+  utilization: Schema.NullOr(Schema.Number),
+  /** Degrees Celsius. */
+  temperature: Schema.NullOr(Schema.Number),
+  /** Watts. */
+  power: Schema.NullOr(Schema.Number),
+  /** Memory errors that could not be corrected, since its driver was loaded. */
+  eccErrors: Schema.NullOr(Schema.NonNegativeInt)
+}) {}
+
 /** What a GpuActor says of its device: the truth that the scheduler's fleet view is a cache of. */
 export class DeviceStatus extends Schema.Class<DeviceStatus>("DeviceStatus")({
   device: Device,
-  /** Bytes that no claim has taken. */
+  /** Bytes that may be claimed: neither claimed, nor taken by strangers. */
   free: Bytes,
+  /** Bytes that are missing for what is claimed, because strangers or the claims' own processes took more than there was. */
+  deficit: Bytes.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => Bytes.make(0))
+  ),
   claims: Schema.Array(Claim),
+  /** Null: the device was not read yet. */
+  reading: Schema.NullOr(DeviceReading).pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault((): DeviceReading | null => null)
+  ),
   /** Grows with every change, so that an older status never overwrites a newer one. */
   version: Schema.NonNegativeInt
 }) {}

@@ -34,6 +34,15 @@ export class Commit extends Rpc.make("Commit", {
   error: ReservationNotFound
 }) {}
 
+/**
+ * Names the process that fills a claim: what it really takes is read from now on and counts where it is more than was claimed. Another
+ * process of the same claim takes the place of the one before.
+ */
+export class Occupy extends Rpc.make("Occupy", {
+  payload: { reservation: ReservationId, pid: Schema.Int.pipe(Schema.positive()) },
+  error: ReservationNotFound
+}) {}
+
 /** Frees a claim and all claims within it. Releasing what is gone succeeds. */
 export class Release extends Rpc.make("Release", {
   payload: { reservation: ReservationId },
@@ -45,4 +54,4 @@ export class Status extends Rpc.make("Status", { success: DeviceStatus }) {}
 /** The status now and after every change; a slow watcher is given the latest. */
 export class Watch extends Rpc.make("Watch", { success: DeviceStatus, stream: true }) {}
 
-export const GpuActor = RpcGroup.make(Reserve, Commit, Release, Status, Watch).middleware(MailboxLimit)
+export const GpuActor = RpcGroup.make(Reserve, Commit, Occupy, Release, Status, Watch).middleware(MailboxLimit)
