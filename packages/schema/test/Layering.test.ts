@@ -75,9 +75,17 @@ describe("the server's process", () => {
   })
 
   it("never loads an inference engine: that is the worker processes' part", () => {
+    const engines = ["packages/runtime/src/OrtApi.ts", "packages/runtime/src/OnnxSession.ts"]
     expect(
-      [...loaded].filter(([target]) => target.startsWith("onnxruntime") || target === "koffi").map(([, way]) => way)
+      [...loaded]
+        .filter(([target]) => target.startsWith("onnxruntime") || engines.includes(target))
+        .map(([, way]) => way)
     ).toEqual([])
+  })
+
+  it("calls no native library but NVIDIA's, to see what GPUs there are", () => {
+    const callers = [...loaded].filter(([target]) => target === "koffi").map(([, way]) => way.split(" -> ").at(-2))
+    expect(callers).toEqual(["packages/runtime/src/Nvml.ts"])
   })
 })
 
