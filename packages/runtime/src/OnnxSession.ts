@@ -1,6 +1,7 @@
 /** ONNX Runtime, in the one form in which it is used here. Only worker processes import this file: it loads a native library. */
 import * as ort from "onnxruntime-node"
 import type { Floats } from "./Floats.ts"
+import { THREAD_SETTINGS } from "./OrtThreads.ts"
 
 export type Feeds = Readonly<Record<string, ort.Tensor>>
 
@@ -16,8 +17,7 @@ export class OnnxSession {
     const session = await ort.InferenceSession.create(file, {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
-      // threads that spin while they wait take the cores from other replicas, and from this process between two steps
-      extra: { session: { intra_op: { allow_spinning: "0" } } },
+      extra: THREAD_SETTINGS,
       // the runtime warns about things that its users can't change
       logSeverityLevel: 3
     })

@@ -8,6 +8,7 @@
 import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import * as path from "node:path"
+import { THREAD_SETTINGS } from "./OrtThreads.ts"
 
 /** Address of an object of the runtime or of memory. */
 export type Pointer = bigint
@@ -163,8 +164,9 @@ export class OrtApi {
       this.#check(this.#table.SetIntraOpNumThreads(options, threads))
       this.#check(this.#table.SetInterOpNumThreads(options, 1))
       this.#check(this.#table.SetSessionLogSeverityLevel(options, SEVERITY_ERROR))
-      // threads that spin while they wait take the cores from other replicas, and from this process between two steps
-      this.#check(this.#table.AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"))
+      for (const [name, value] of Object.entries(THREAD_SETTINGS)) {
+        this.#check(this.#table.AddSessionConfigEntry(options, name, value))
+      }
       return this.#make((out) => this.#table.CreateSession(this.#env, file, options, out))
     } finally {
       this.#table.ReleaseSessionOptions(options)
