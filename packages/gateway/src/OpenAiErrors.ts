@@ -58,6 +58,7 @@ export const table: Table = {
   Cancelled: () => client(499, "cancelled"),
 
   AttemptsExhausted: () => server(500, "attempts_exhausted"),
+  RequestQuarantined: ({ retryAfterSeconds }) => server(500, "request_quarantined", retryAfterSeconds),
   EngineFailed: () => server(500, "engine_failed"),
   NoDeviceFits: () => server(503, "no_device_fits"),
   LoadFailed: () => server(503, "model_load_failed"),

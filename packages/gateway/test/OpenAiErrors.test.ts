@@ -31,6 +31,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   HeadersTooLarge: new Errors.HeadersTooLarge(),
   Cancelled: new Errors.Cancelled(),
   AttemptsExhausted: new Errors.AttemptsExhausted({ request: RequestId.make("r"), attempts: 2, lastFailure: "f" }),
+  RequestQuarantined: new Errors.RequestQuarantined({ retryAfterSeconds: 600 }),
   EngineFailed: new Errors.EngineFailed({ request: "r", reason: "f" }),
   NoDeviceFits: new Errors.NoDeviceFits({ model, reasons: [] }),
   LoadFailed: new Errors.LoadFailed({ model: "m", reason: "f", file: null }),

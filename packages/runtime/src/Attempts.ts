@@ -1,8 +1,9 @@
 /**
  * Work on a replica that outlives replicas: a place is asked for, held while the work runs and given back, and when the worker
- * is lost meanwhile the work is placed anew, a bounded number of times.
+ * is lost meanwhile the work is placed anew, within the limits of `Losses.ts`. Who was there at two crashes is tried alone, and
+ * if that worker crashes too, to blame.
  */
-import type { Caller, QueueProgress } from "@helixflow/schema/Caller"
+import { anonymous, Caller, type QueueProgress } from "@helixflow/schema/Caller"
 import {
   type ActorUnreachable,
   AttemptsExhausted,
@@ -15,14 +16,21 @@ import type { ModelSpec } from "@helixflow/schema/Model"
 import type { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import type { SessionError } from "@helixflow/schema/SessionActor"
-import { Duration, Effect, type Scope, Stream } from "effect"
+import { Clock, Data, Duration, Effect, Option, type Scope, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
+import type { Isolation } from "./Isolation.ts"
+import * as Losses from "./Losses.ts"
+import type { Quarantine, Subject } from "./Quarantine.ts"
+import { Attribute, byAttributes, continuations, quarantined } from "./Telemetry.ts"
 
 export interface AttemptsOptions {
   readonly session: SessionId
   /** The living scheduler, which after a restart is another. */
   readonly scheduler: Effect.Effect<ClientOf<typeof SchedulerActor>, ActorUnreachable>
   readonly replica: (id: ReplicaId) => Effect.Effect<ClientOf<typeof ModelActor>, ActorUnreachable>
+  readonly continuation: Losses.ContinuationLimits
+  readonly isolation: Isolation
+  readonly quarantine: Quarantine
 }
 
 /** Ends an attempt, not the request. */
@@ -36,6 +44,9 @@ export interface Wait {
   readonly onProgress?: (progress: QueueProgress) => void
 }
 
+/** Work that was tried alone has got further than any attempt before: it may go on among others. */
+export class Cleared extends Data.TaggedError("Cleared") {}
+
 /** A replica with a slot reserved. */
 export interface Place {
   readonly id: ReplicaId
@@ -44,59 +55,137 @@ export interface Place {
   readonly attempt: number
   /** What the place was used for so far; whoever uses it writes it down. */
   readonly served: { input: number; output: number }
+  /** Nobody else is in its worker, and others wait for the turn: to be left (`Cleared`) once the work has got further. */
+  readonly alone: boolean
+  /** When the attempt before was lost, in milliseconds; null for the first, and where none was. */
+  readonly lostAt: number | null
 }
 
-/** With the pause doubling from one to the next, the attempts span about a second and a half besides their own time. */
-const maxAttempts = 6
-const firstPause = Duration.millis(50)
+/** A place but for where it is. */
+type Turn = Omit<Place, "id" | "replica">
 
-/** Runs `use` with a place for one sequence of the model. `name` tells the sequences of a session apart. */
-export const make =
-  (options: AttemptsOptions) =>
-  <A>(
-    model: ModelSpec,
-    name: string,
-    wait: Wait,
-    use: (place: Place) => Effect.Effect<A, SessionError | Lost, Scope.Scope>
-  ): Effect.Effect<A, SessionError> => {
-    const attempt = (n: number): Effect.Effect<A, SessionError> =>
-      once(n).pipe(
-        Effect.catchIf(isLost, (failure) =>
-          n + 1 >= maxAttempts
-            ? new AttemptsExhausted({
-                request: RequestId.make(options.session),
-                attempts: n + 1,
-                lastFailure: failure.message
-              })
-            : Effect.logWarning("a request lost its replica and is placed again").pipe(
-                Effect.annotateLogs({ session: options.session, choice: name, reason: failure.message }),
-                Effect.zipRight(Effect.delay(attempt(n + 1), Duration.times(firstPause, 2 ** n)))
-              )
+export interface Work<A> {
+  readonly model: ModelSpec
+  /** Tells the sequences of a session apart. */
+  readonly name: string
+  /** How it waits for its first place. For later ones it waits as long as it may continue, and goes first: it has begun. */
+  readonly wait: Wait
+  /** Tokens so far. */
+  readonly reached: () => number
+  /** What a worker is given of it. */
+  readonly subject: () => Subject
+  readonly use: (place: Place) => Effect.Effect<A, SessionError | Lost | Cleared, Scope.Scope>
+}
+
+const countContinuation = byAttributes(continuations, [Attribute.responseModel, Attribute.errorType])
+const countQuarantined = byAttributes(quarantined, [Attribute.responseModel])
+
+/** Runs work with a place for one sequence of its model. */
+export const make = (options: AttemptsOptions) => {
+  /** In a place that the scheduler gives. */
+  const shared = <A>(work: Work<A>, { caller, onProgress, timeoutMillis }: Wait, turn: Turn) => {
+    const request = RequestId.make(`${options.session}/${work.name}@${turn.attempt}`)
+    return Effect.flatMap(options.scheduler, (scheduler) => {
+      const giveBack = (reservation: ReservationId) =>
+        Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served: turn.served })))
+      const place = scheduler.Place({ request, model: work.model.id, not: [], timeoutMillis, caller }).pipe(
+        Effect.interruptible,
+        // the answer may have been on its way; its reservation has the request's name
+        Effect.onInterrupt(() => giveBack(ReservationId.make(request)))
+      )
+      return Effect.acquireUseRelease(
+        onProgress === undefined ? place : tellingProgress(place, scheduler.Progress({ request }), onProgress),
+        ({ replica: id }) =>
+          Effect.flatMap(options.replica(id), (replica) => Effect.scoped(work.use({ ...turn, id, replica }))),
+        ({ reservation }) => giveBack(reservation)
+      )
+    })
+  }
+
+  /** In a worker that nobody else is in, one suspect at a time. */
+  const alone = <A>(work: Work<A>, wait: Wait, turn: Turn) =>
+    options.isolation
+      .alone(
+        work.model,
+        Option.match({
+          onNone: () => shared(work, wait, turn),
+          onSome: (cell) => Effect.scoped(work.use({ ...turn, ...cell }))
+        })
+      )
+      .pipe(
+        Effect.catchIf(isCrash, ({ message }) =>
+          Effect.logWarning("a request is put into quarantine: it killed a worker that it was alone in").pipe(
+            Effect.annotateLogs({ session: options.session, choice: work.name, reason: message }),
+            Effect.tap(() => Effect.sync(() => countQuarantined(1, work.model.id))),
+            Effect.zipRight(options.quarantine.convict(work.subject))
+          )
         )
       )
 
-    const once = (n: number): Effect.Effect<A, SessionError | Lost> => {
-      const request = RequestId.make(`${options.session}/${name}@${n}`)
-      return Effect.flatMap(options.scheduler, (scheduler) => {
-        const served = { input: 0, output: 0 }
-        const giveBack = (reservation: ReservationId) =>
-          Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served })))
-        const { caller, onProgress, timeoutMillis } = wait
-        const place = scheduler.Place({ request, model: model.id, not: [], timeoutMillis, caller }).pipe(
-          Effect.interruptible,
-          // the answer may have been on its way; its reservation has the request's name
-          Effect.onInterrupt(() => giveBack(ReservationId.make(request)))
-        )
-        return Effect.acquireUseRelease(
-          onProgress === undefined ? place : tellingProgress(place, scheduler.Progress({ request }), onProgress),
-          ({ replica: id }) =>
-            Effect.flatMap(options.replica(id), (replica) => Effect.scoped(use({ id, replica, attempt: n, served }))),
-          ({ reservation }) => giveBack(reservation)
-        )
-      })
+  const again = <A>(work: Work<A>, attempt: number, losses: Losses.Losses): Effect.Effect<A, SessionError> => {
+    const { caller = anonymous, ...wait } = work.wait
+    const begun: Wait = {
+      ...wait,
+      timeoutMillis: Math.max(wait.timeoutMillis, options.continuation.millis),
+      caller: new Caller({ ...caller, tier: "priority" }, { disableValidation: true })
     }
-    return attempt(0)
+    const isSuspect = Losses.isSuspect(losses)
+    const lostAt = losses.inVain === 0 ? null : losses.since
+    const turn: Turn = { attempt, alone: isSuspect, lostAt, served: { input: 0, output: 0 } }
+    return (isSuspect ? alone : shared)(work, begun, turn).pipe(
+      Effect.withSpan("SessionActor.continue", {
+        captureStackTrace: false,
+        attributes: {
+          [Attribute.responseModel]: work.model.id,
+          [Attribute.attempt]: attempt,
+          [Attribute.continuedFrom]: losses.reached,
+          [Attribute.alone]: isSuspect
+        }
+      }),
+      Effect.catchAll((error) => {
+        if (error._tag === "Cleared") return again(work, attempt + 1, Losses.cleared(work.reached()))
+        return isLost(error) || isPassing(error) ? onLost(work, attempt, losses, error) : Effect.fail(error)
+      })
+    )
   }
+
+  const onLost = <A>(work: Work<A>, attempt: number, before: Losses.Losses, failure: Lost | Passing) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<A, SessionError> => {
+      const losses = Losses.lost(before, work.reached(), isCrash(failure), now)
+      if (Losses.isOver(losses, options.continuation, now)) {
+        return Effect.fail(
+          new AttemptsExhausted({
+            request: RequestId.make(options.session),
+            attempts: attempt + 1,
+            lastFailure: failure.message
+          })
+        )
+      }
+      countContinuation(1, work.model.id, failure._tag)
+      return Effect.logWarning("a request lost its replica and is placed again").pipe(
+        Effect.annotateLogs({ session: options.session, choice: work.name, reason: failure.message }),
+        Effect.zipRight(Effect.delay(again(work, attempt + 1, losses), Losses.pause(losses)))
+      )
+    })
+
+  return <A>(work: Work<A>): Effect.Effect<A, SessionError> =>
+    shared(work, work.wait, { attempt: 0, alone: false, lostAt: null, served: { input: 0, output: 0 } }).pipe(
+      Effect.catchAll((error) => {
+        // only work that is alone is ever cleared
+        if (error._tag === "Cleared") return Effect.dieMessage("work was cleared without having been alone")
+        return isLost(error) ? onLost(work, 0, Losses.none, error) : Effect.fail(error)
+      })
+    )
+}
+
+type Passing = Extract<SessionError, { readonly _tag: "LoadFailed" | "NoDeviceFits" | "QueueFull" | "QueueTimeout" }>
+
+/** What keeps newcomers out passes, or so hopes who has begun. */
+const isPassing = (error: SessionError | Lost): error is Passing =>
+  error._tag === "LoadFailed" ||
+  error._tag === "NoDeviceFits" ||
+  error._tag === "QueueFull" ||
+  error._tag === "QueueTimeout"
 
 /** A request that has a place at once is told nothing. */
 const progressDelay = Duration.millis(100)
@@ -127,3 +216,6 @@ const lostTags: ReadonlySet<string> = new Set<Lost["_tag"]>([
 ])
 
 const isLost = (error: SessionError | Lost): error is Lost => lostTags.has(error._tag)
+
+const isCrash = (error: { readonly _tag: string }): error is WorkerLost =>
+  error._tag === "WorkerLost" && "crashed" in error && error.crashed === true

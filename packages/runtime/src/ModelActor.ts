@@ -37,7 +37,8 @@ export interface ReplicaOptions {
 }
 
 /** Where the tokens of a running sequence go. */
-type Sink = Mailbox.Mailbox<TokenBatch, WorkerLost | EngineFailed>
+type Sink = Mailbox.Mailbox<TokenBatch, Ending>
+type Ending = WorkerLost | EngineFailed | ReplicaNotReady
 
 type Life =
   | { readonly _tag: "absent" | "failed" }
@@ -94,7 +95,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
   })
 
   /** Ends a sequence's stream; false when it had ended. */
-  const settle = (request: RequestId, exit: Exit.Exit<void, WorkerLost | EngineFailed>) => {
+  const settle = (request: RequestId, exit: Exit.Exit<void, Ending>) => {
     const sink = sinks.get(request)
     if (sink === undefined) return false
     sinks.delete(request)
@@ -109,6 +110,17 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     whenIdle.add(resume)
     return Effect.sync(() => whenIdle.delete(resume))
   })
+
+  /** Ends all streams here, so that their sessions continue them elsewhere. */
+  const handOverAll = (worker: WorkerProcess.WorkerProcess) =>
+    Effect.forEach(
+      [...sinks.keys()],
+      (request) => {
+        settle(request, Exit.fail(new ReplicaNotReady({ replica, state: "draining" })))
+        return Effect.ignore(worker.client.Cancel({ request }))
+      },
+      { discard: true }
+    )
 
   const onLost = Effect.fnUntraced(function* ({ crashed, reason }: WorkerProcess.WorkerEnd) {
     const failure = new WorkerLost({ replica, reason, crashed })
@@ -248,7 +260,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     Generate: Effect.fn("ModelActor.Generate")(function* (sequence) {
       const worker = yield* whileServing
       // holds at most one completion
-      const sink: Sink = yield* Mailbox.make<TokenBatch, WorkerLost | EngineFailed>()
+      const sink: Sink = yield* Mailbox.make<TokenBatch, Ending>()
       sinks.set(sequence.request, sink)
       yield* Scope.addFinalizer(
         yield* Effect.scope,
@@ -269,8 +281,9 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
       const worker = yield* whileServing
       return yield* worker.Classify(payload).pipe(Effect.catchTag("ActorUnreachable", workerLost))
     }),
-    Drain: Effect.fn("ModelActor.Drain")(function* () {
+    Drain: Effect.fn("ModelActor.Drain")(function* ({ handOver }) {
       if (life._tag === "ready") yield* become({ ...life, _tag: "draining" })
+      if (handOver && life._tag === "draining") yield* handOverAll(life.worker)
       yield* idle
     }),
     Unload: Effect.fn("ModelActor.Unload")(function* () {

@@ -22,11 +22,12 @@ import * as Devices from "./Devices.ts"
 import { deviceChild } from "./DeviceTree.ts"
 import * as Directory from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
+import * as Isolation from "./Isolation.ts"
 import * as LocalFleet from "./LocalFleet.ts"
 import { ModelStore } from "./ModelStore.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as Supervisor from "./Supervisor.ts"
-import * as WorkerEntry from "./WorkerEntry.ts"
+import { WorkerProgram } from "./WorkerEntry.ts"
 
 export class Node extends Context.Tag("@helixflow/runtime/Node")<
   Node,
@@ -39,6 +40,8 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
     readonly supervisor: Supervisor.SupervisorHandle
     /** Loaded at start and kept loaded. */
     readonly defaultModel: Option.Option<ModelSpec>
+    /** Where requests are tried that may have killed workers. */
+    readonly isolation: Isolation.Isolation
   }
 >() {
   static readonly layer: Layer.Layer<
@@ -56,16 +59,17 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
       const devices = metered.map(({ device }) => device)
       const defaultModel = yield* DefaultModel.choose(config.defaultModel, store)
       const directory = Directory.make()
-      const fleet = LocalFleet.make({
+      const workers = {
         directory,
         store,
         threads: Math.max(1, Math.floor(hardware.machine.cpus / devices.length)),
         worker: {
-          entry: WorkerEntry.resolve(),
+          entry: yield* WorkerProgram,
           socketDir: yield* privateFolder,
           liveness: config.liveness
         }
-      })
+      }
+      const fleet = LocalFleet.make(workers)
       const supervisor = yield* Supervisor.make({
         name: "node",
         strategy: "one_for_one",
@@ -80,7 +84,8 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
         ]
       })
       yield* supervisor.started
-      return { id, since, directory, devices, supervisor, defaultModel }
+      const isolation = yield* Isolation.make(workers)
+      return { id, since, directory, devices, supervisor, defaultModel, isolation }
     })
   )
 }

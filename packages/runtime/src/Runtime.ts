@@ -11,6 +11,7 @@ import { schedulerId } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
 import { ModelStore } from "./ModelStore.ts"
 import { Node } from "./Node.ts"
+import * as Quarantine from "./Quarantine.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as Session from "./SessionActor.ts"
 import * as SupervisionTree from "./SupervisionTree.ts"
@@ -70,16 +71,28 @@ const tokenizeTimeout = 60_000
 
 const make = Effect.gen(function* () {
   const node = yield* Node
-  const { defaultModel, directory, supervisor } = node
+  const { defaultModel, directory, isolation, supervisor } = node
+  const config = yield* RuntimeConfig
   const store = yield* ModelStore
   const scheduler = directory.scheduler.find(schedulerId)
   const model = (name: string) => Effect.map(store.find(name), ({ spec }) => spec)
+  const quarantine = Quarantine.make(config.quarantine)
   let sessions = 0
 
   const openSession = (session: SessionId) =>
-    InProcess.host(SessionActor, Session.make({ session, scheduler, replica: directory.replicas.find, model }), {
-      name: session
-    })
+    InProcess.host(
+      SessionActor,
+      Session.make({
+        session,
+        scheduler,
+        replica: directory.replicas.find,
+        model,
+        continuation: config.continuation,
+        isolation,
+        quarantine
+      }),
+      { name: session }
+    )
 
   /** A session for a single question. */
   const once = <A, E>(ask: (session: Effect.Effect.Success<ReturnType<typeof openSession>>) => Effect.Effect<A, E>) =>

@@ -4,7 +4,12 @@ import { Config, type ConfigError, Context, Either, Layer, Option, Redacted } fr
 import { bundledModelsDir } from "./BundledModels.ts"
 import { type DeviceDeclaration, parseDevices } from "./DeviceDeclaration.ts"
 import type { LivenessLimits } from "./Liveness.ts"
+import type { ContinuationLimits } from "./Losses.ts"
+import type { QuarantineLimits } from "./Quarantine.ts"
 import * as Setting from "./Setting.ts"
+
+/** Requests that are remembered to kill workers, at some 100 bytes each. */
+const quarantineEntries = 1_024
 
 export const settings = {
   dataDir: Setting.make({
@@ -114,6 +119,33 @@ export const settings = {
       "CUDA's own: the GPUs that may be used and their order, by number or by the beginning of their UUID. `-1` hides all.",
     fallback: Option.none,
     parse: (text) => Either.right(Option.some(text.split(",").map((entry) => entry.trim())))
+  }),
+  continuationAttempts: Setting.make({
+    name: "HELIX_CONTINUATION_ATTEMPTS",
+    defaultText: "`10`",
+    description:
+      "How many workers in a row a request may lose without getting a token further before it fails with `attempts_exhausted`.",
+    fallback: () => 10,
+    parse: (text) =>
+      /^[1-9]\d{0,5}$/.test(text)
+        ? Either.right(Number(text))
+        : Either.left(`must be a number from 1 on, but is \`${text}\``)
+  }),
+  continuationTimeout: Setting.make({
+    name: "HELIX_CONTINUATION_TIMEOUT",
+    defaultText: "`2min`",
+    description: "How long a request that has lost its worker may go without a further token before it fails likewise.",
+    fallback: () => 120_000,
+    parse: Setting.parseDuration
+  }),
+  quarantineTime: Setting.make({
+    name: "HELIX_QUARANTINE_TIME",
+    defaultText: "`10min`",
+    description:
+      "How long a request that was found to kill workers, and any that is the same for a worker, is refused with " +
+      "`request_quarantined`.",
+    fallback: () => 600_000,
+    parse: Setting.parseDuration
   })
 }
 
@@ -139,6 +171,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly nvidiaSmi: string
     /** Entries of `CUDA_VISIBLE_DEVICES`. None: all GPUs. */
     readonly visible: Option.Option<ReadonlyArray<string>>
+    readonly continuation: ContinuationLimits
+    readonly quarantine: QuarantineLimits
   }
 >() {
   static readonly config = Config.all({
@@ -151,7 +185,12 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     nvml: settings.nvml.config,
     nvidiaSmi: settings.nvidiaSmi.config,
     visible: settings.visible.config,
-    liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config })
+    liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config }),
+    continuation: Config.all({
+      attempts: settings.continuationAttempts.config,
+      millis: settings.continuationTimeout.config
+    }),
+    quarantine: Config.all({ millis: settings.quarantineTime.config, entries: Config.succeed(quarantineEntries) })
   }).pipe(
     Config.map(({ modelsDirs, ...config }) => {
       const pulled = join(config.dataDir, "models")

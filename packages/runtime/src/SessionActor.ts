@@ -38,11 +38,18 @@ import {
 import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import * as Attempts from "./Attempts.ts"
+import type { Subject } from "./Quarantine.ts"
 import * as SequenceProgress from "./SequenceProgress.ts"
+import { Attribute, byAttributes, continuationDuration } from "./Telemetry.ts"
 
 export interface SessionOptions extends Attempts.AttemptsOptions {
   readonly model: (id: ModelId) => Effect.Effect<ModelSpec, ModelNotFound | LoadFailed>
 }
+
+/** Tokens that a suspect must add alone: whatever kills a worker does it where the last one died, or soon after. */
+const proof = 8
+
+const observeContinuation = byAttributes(continuationDuration, [Attribute.responseModel])
 
 type Life =
   | { readonly _tag: "idle" }
@@ -115,45 +122,65 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     progress: SequenceProgress.SequenceProgress,
     tokenize: (replica: ClientOf<typeof ModelActor>) => Effect.Effect<void, SessionError | Attempts.Lost>
   ) =>
-    withReplica(model, String(choice), waitOf(request, choice), ({ attempt, id, replica, served }) => {
-      const lost = (reason: string) => Effect.fail(new WorkerLost({ replica: id, reason, crashed: false }))
-      progress.epoch = attempt
-      const receive = (batches: Iterable<TokenBatch>) => {
-        for (const batch of batches) {
-          const verdict = SequenceProgress.judge(progress, batch)
-          if (verdict === "gap") return lost("tokens are missing")
-          if (verdict === "stale") continue
-          SequenceProgress.grow(progress, batch)
-          served.output += batch.tokens.length
-          served.input = Math.max(0, served.input - batch.cachedTokens)
-          // what the first computation of the prompt found; the other choices and attempts find it all
-          if (choice === 0 && attempt === 0) cachedTokens += batch.cachedTokens
-          const { finish, logprobs, text, tokens } = batch
-          publish(new Delta({ seq: log.length, choice, text, tokens, logprobs, finish }, { disableValidation: true }))
-        }
-        return Effect.void
-      }
-      return Effect.gen(function* () {
-        yield* tokenize(replica)
-        // what was emitted before is computed again, as part of the prompt
-        served.input = prompt.length + progress.tokens.length
-        const sequence = {
-          request: RequestId.make(`${session}/${choice}@${attempt}`),
-          epoch: attempt,
-          choice,
-          prompt,
-          emitted: [...progress.tokens],
-          sampling,
-          stopping: request.stopping,
-          logprobs: request.logprobs,
-          cacheSalt: request.cacheSalt
-        }
-        yield* Stream.runForEachChunk(replica.Generate(sequence), (batches) => Effect.suspend(() => receive(batches)))
-        if (progress.finish === null) yield* lost("the stream ended early")
-      })
+    withReplica({
+      model,
+      name: String(choice),
+      wait: waitOf(request, choice),
+      reached: () => progress.tokens.length,
+      subject: () => subjectOf(request),
+      use: ({ alone, attempt, id, lostAt, replica, served }) =>
+        Effect.suspend(() => {
+          let resumedAfter = lostAt
+          const enough = alone ? progress.tokens.length + proof : Number.POSITIVE_INFINITY
+          const lost = (reason: string) => Effect.fail(new WorkerLost({ replica: id, reason, crashed: false }))
+          progress.epoch = attempt
+          const receive = (batches: Iterable<TokenBatch>): Effect.Effect<void, WorkerLost | Attempts.Cleared> => {
+            for (const batch of batches) {
+              const verdict = SequenceProgress.judge(progress, batch)
+              if (verdict === "gap") return lost("tokens are missing")
+              if (verdict === "stale") continue
+              SequenceProgress.grow(progress, batch)
+              served.output += batch.tokens.length
+              served.input = Math.max(0, served.input - batch.cachedTokens)
+              if (resumedAfter !== null) {
+                observeContinuation((Date.now() - resumedAfter) / 1_000, model.id)
+                resumedAfter = null
+              }
+              // what the first computation of the prompt found; the other choices and attempts find it all
+              if (choice === 0 && attempt === 0) cachedTokens += batch.cachedTokens
+              const { finish, logprobs, text, tokens } = batch
+              publish(
+                new Delta({ seq: log.length, choice, text, tokens, logprobs, finish }, { disableValidation: true })
+              )
+            }
+            const isCleared = progress.finish === null && progress.tokens.length >= enough
+            return isCleared ? Effect.fail(new Attempts.Cleared()) : Effect.void
+          }
+          return Effect.gen(function* () {
+            yield* tokenize(replica)
+            // what was emitted before is computed again, as part of the prompt
+            served.input = prompt.length + progress.tokens.length
+            const sequence = {
+              request: RequestId.make(`${session}/${choice}@${attempt}`),
+              epoch: attempt,
+              choice,
+              prompt,
+              emitted: [...progress.tokens],
+              sampling,
+              stopping: request.stopping,
+              logprobs: request.logprobs,
+              cacheSalt: request.cacheSalt
+            }
+            yield* Stream.runForEachChunk(replica.Generate(sequence), (batches) =>
+              Effect.suspend(() => receive(batches))
+            )
+            if (progress.finish === null) yield* lost("the stream ended early")
+          })
+        })
     })
 
   const generate = Effect.fn("SessionActor.generate")(function* (request: GenerationRequest) {
+    yield* options.quarantine.check(() => subjectOf(request))
     const model = yield* specFor(request.model, "text-generation", "text generation")
     const sampling = request.sampling.resolve(model.sampling)
     const known = yield* Deferred.make<void>()
@@ -192,6 +219,21 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     publish(new Completed({ seq: log.length, usage }, { disableValidation: true }))
   })
 
+  /** Work that has no parts to keep: a lost worker has it done anew. */
+  const whole = <A>(
+    model: ModelSpec,
+    name: string,
+    wait: Attempts.Wait,
+    input: Subject,
+    use: (place: Attempts.Place) => Effect.Effect<A, SessionError | Attempts.Lost>
+  ) => {
+    const subject = () => ({ ...input, model: model.id, name })
+    return Effect.zipRight(
+      options.quarantine.check(subject),
+      withReplica({ model, name, wait, reached: () => 0, subject, use })
+    )
+  }
+
   /** The tokens of each prompt, on one replica. */
   const tokenizeAll = (replica: ClientOf<typeof ModelActor>, prompts: ReadonlyArray<Prompt>) =>
     Effect.forEach(prompts, (prompt) => Effect.map(replica.Tokenize({ prompt }), ({ tokens }) => tokens), {
@@ -219,33 +261,45 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       Effect.sync(() => ({ prompt, choices: choices.map(({ text, tokens }) => ({ text, tokens: [...tokens] })) })),
     Embed: Effect.fn("SessionActor.Embed")(function* (request) {
       const model = yield* specFor(request.model, "embedding", "embeddings")
-      return yield* withReplica(model, "embed", waiting(request), ({ attempt, replica, served }) =>
-        Effect.flatMap(tokenizeAll(replica, request.inputs), (inputs) => {
-          served.input = inputs.reduce((sum, tokens) => sum + tokens.length, 0)
-          return replica.Embed({ request: RequestId.make(`${session}@${attempt}`), inputs })
-        })
+      return yield* whole(
+        model,
+        "embed",
+        waiting(request),
+        { inputs: request.inputs },
+        ({ attempt, replica, served }) =>
+          Effect.flatMap(tokenizeAll(replica, request.inputs), (inputs) => {
+            served.input = inputs.reduce((sum, tokens) => sum + tokens.length, 0)
+            return replica.Embed({ request: RequestId.make(`${session}@${attempt}`), inputs })
+          })
       )
     }),
     Classify: Effect.fn("SessionActor.Classify")(function* (request) {
       const model = yield* specFor(request.model, "classification", "classification")
-      return yield* withReplica(model, "classify", waiting(request), ({ attempt, replica, served }) =>
-        replica.Classify({ request: RequestId.make(`${session}@${attempt}`), inputs: request.inputs }).pipe(
-          Effect.tap(({ promptTokens }) => {
-            served.input = promptTokens
-          })
-        )
+      return yield* whole(
+        model,
+        "classify",
+        waiting(request),
+        { inputs: request.inputs },
+        ({ attempt, replica, served }) =>
+          replica.Classify({ request: RequestId.make(`${session}@${attempt}`), inputs: request.inputs }).pipe(
+            Effect.tap(({ promptTokens }) => {
+              served.input = promptTokens
+            })
+          )
       )
     }),
     Tokenize: Effect.fn("SessionActor.Tokenize")(function* ({ model: name, prompt, ...request }) {
       const model = yield* options.model(name)
-      const { tokens } = yield* withReplica(model, "tokenize", waiting(request), ({ replica }) =>
+      const { tokens } = yield* whole(model, "tokenize", waiting(request), { prompt }, ({ replica }) =>
         replica.Tokenize({ prompt })
       )
       return { tokens, context: model.context }
     }),
     Detokenize: Effect.fn("SessionActor.Detokenize")(function* ({ model: name, tokens, ...request }) {
       const model = yield* options.model(name)
-      return yield* withReplica(model, "detokenize", waiting(request), ({ replica }) => replica.Detokenize({ tokens }))
+      return yield* whole(model, "detokenize", waiting(request), { tokens }, ({ replica }) =>
+        replica.Detokenize({ tokens })
+      )
     })
   })
 })
@@ -259,6 +313,16 @@ const waiting = ({
 }) => ({
   timeoutMillis: queueTimeout,
   caller
+})
+
+/** All that a worker is given of a request but the seed, which is another each time unless a client says one. */
+const subjectOf = ({ cacheSalt, logprobs, model, prompt, sampling, stopping }: GenerationRequest): Subject => ({
+  cacheSalt,
+  logprobs,
+  model,
+  prompt,
+  sampling: { ...sampling, seed: null },
+  stopping
 })
 
 /** Overlong prompts are refused, never truncated. */

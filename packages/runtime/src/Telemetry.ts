@@ -19,7 +19,10 @@ export const Attribute = {
   cachedTokens: "gen_ai.usage.cache_read.input_tokens",
   outputTokens: "gen_ai.usage.output_tokens",
   tokenType: "gen_ai.token.type",
-  requestId: "helixflow.request.id"
+  requestId: "helixflow.request.id",
+  attempt: "helixflow.attempt",
+  continuedFrom: "helixflow.continued_from",
+  alone: "helixflow.alone"
 } as const
 
 /** `gen_ai.operation.name`. */
@@ -72,6 +75,23 @@ export const tokens = Metric.counter("helixflow.tokens", {
 /** Apart from `helixflow.tokens`, whose sum would count them twice. */
 export const cachedTokens = Metric.counter("helixflow.prompt.cached_tokens", {
   description: "Tokens of prompts that did not have to be computed, as they had been before",
+  incremental: true
+})
+
+/** Requests are counted by the duration's histogram, once each however often they continue. */
+export const continuations = Metric.counter("helixflow.continuations", {
+  description: "Times that a request was placed anew since it had lost its worker or its place",
+  incremental: true
+})
+
+export const continuationDuration = seconds(
+  "helixflow.continuation.duration",
+  "Time from the loss of a worker to the next token",
+  [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10, 30, 60, 120]
+)
+
+export const quarantined = Metric.counter("helixflow.quarantined", {
+  description: "Requests that were found to kill workers",
   incremental: true
 })
 

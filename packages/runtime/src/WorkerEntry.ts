@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { Option } from "effect"
+import { Context, Option } from "effect"
 import { installRoot } from "./InstallRoot.ts"
 
 export interface WorkerEntry {
@@ -10,6 +10,11 @@ export interface WorkerEntry {
   /** Flags of `node` itself. */
   readonly execArgv: ReadonlyArray<string>
 }
+
+/** The program that this process's workers run: the one that `resolve` finds, unless a test needs another. */
+export class WorkerProgram extends Context.Reference<WorkerProgram>()("@helixflow/runtime/WorkerProgram", {
+  defaultValue: (): WorkerEntry => resolve()
+}) {}
 
 export const resolve = (from: string = import.meta.url): WorkerEntry => {
   const source = fileURLToPath(new URL("./worker.ts", from))

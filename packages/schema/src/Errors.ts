@@ -254,6 +254,15 @@ export class AttemptsExhausted extends Schema.TaggedError<AttemptsExhausted>()("
   }
 }
 
+/** The request, or one that was the same, killed the workers that computed it. It is refused for a while, so that others are safe. */
+export class RequestQuarantined extends Schema.TaggedError<RequestQuarantined>()("RequestQuarantined", {
+  retryAfterSeconds: Schema.Number
+}) {
+  override get message() {
+    return `This request made its workers fail and is not tried again for ${this.retryAfterSeconds} s.`
+  }
+}
+
 /** The engine failed on this request alone; its worker lives. */
 export class EngineFailed extends Schema.TaggedError<EngineFailed>()("EngineFailed", {
   request: Schema.String,

@@ -55,8 +55,11 @@ export class Classify extends Rpc.make("Classify", {
   error: Schema.Union(Lost, ContextLengthExceeded, InvalidRequest)
 }) {}
 
-/** Takes no new requests and succeeds when the running ones have ended. */
-export class Drain extends Rpc.make("Drain") {}
+/**
+ * Takes no new requests and succeeds when the running ones have ended. `handOver`: streams don't run to their end here; they fail
+ * with `ReplicaNotReady`, and their sessions continue them elsewhere.
+ */
+export class Drain extends Rpc.make("Drain", { payload: { handOver: Schema.Boolean } }) {}
 
 /** Ends the worker process; succeeds when it is gone, for only then is its memory free. */
 export class Unload extends Rpc.make("Unload") {}

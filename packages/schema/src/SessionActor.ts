@@ -19,6 +19,7 @@ import {
   NoDeviceFits,
   QueueFull,
   QueueTimeout,
+  RequestQuarantined,
   ShuttingDown,
   TaskNotSupported,
   TenantQueueFull
@@ -49,6 +50,7 @@ export const SessionError = Schema.Union(
   NoDeviceFits,
   QueueFull,
   QueueTimeout,
+  RequestQuarantined,
   ShuttingDown,
   TaskNotSupported,
   TenantQueueFull

@@ -1,0 +1,39 @@
+/**
+ * What a worker process runs: one engine behind a Unix socket whose path is the first argument. It tells its parent `{ready: true}`
+ * once the socket listens, and ends with its parent. Standard output stays empty; what there is to say goes to stderr.
+ */
+import { rmSync } from "node:fs"
+import { Worker } from "@helixflow/schema/Worker"
+import { Effect } from "effect"
+import type { LoadEngine } from "./Engine.ts"
+import * as UnixSocket from "./UnixSocket.ts"
+import * as WorkerServer from "./WorkerServer.ts"
+
+const die = (message: string, cause?: unknown): never => {
+  console.error(`worker ${process.pid}: ${message}`, ...(cause === undefined ? [] : [cause]))
+  process.exit(1)
+}
+
+/** Serves until the process ends. */
+export const run = (loadEngine: LoadEngine): void => {
+  const path = process.argv[2] ?? die("the socket's path is missing")
+  const exit = () => process.exit(0)
+
+  // a parent that is gone can't read results; the terminal's Ctrl-C reaches the whole group, but only the parent decides
+  process.once("disconnect", exit)
+  process.once("SIGTERM", exit)
+  process.on("SIGINT", () => {})
+  process.once("exit", () => rmSync(path, { force: true }))
+
+  const behaviour = Effect.sync(() =>
+    WorkerServer.make({ loadEngine, onBroken: (cause) => die("the engine is broken:", cause) })
+  )
+
+  const program = Effect.gen(function* () {
+    yield* UnixSocket.host(Worker, behaviour, { name: "worker", path })
+    yield* Effect.sync(() => process.send?.({ ready: true }))
+    yield* Effect.never
+  }).pipe(Effect.scoped)
+
+  Effect.runPromise(program).catch((cause) => die("can't serve:", cause))
+}

@@ -1,0 +1,36 @@
+/**
+ * A worker that dies as one with a broken kernel does: it aborts in the step after the one in which a prompt came that holds the
+ * poison, and takes with it whoever shares the batch.
+ */
+import type { TextEngine } from "../src/Engine.ts"
+import { loadOnnxEngine } from "../src/OnnxEngine.ts"
+import * as WorkerProgram from "../src/WorkerProgram.ts"
+import { poison } from "./poison.ts"
+
+const poisonable = (engine: TextEngine): TextEngine => {
+  let stepsLeft = Number.POSITIVE_INFINITY
+  return {
+    task: "text-generation",
+    limits: engine.limits,
+    get active() {
+      return engine.active
+    },
+    tokenize: engine.tokenize,
+    detokenize: engine.detokenize,
+    cancel: engine.cancel,
+    close: engine.close,
+    submit: (request) => {
+      if (request.prompt.includes(poison)) stepsLeft = 1
+      engine.submit(request)
+    },
+    step: () => {
+      if (stepsLeft-- === 0) process.abort()
+      return engine.step()
+    }
+  }
+}
+
+WorkerProgram.run(async (options) => {
+  const engine = await loadOnnxEngine(options)
+  return engine.task === "text-generation" ? poisonable(engine) : engine
+})
