@@ -5,8 +5,8 @@ import { Attribute } from "@helixflow/runtime/Telemetry"
 import { PermissionDenied, Unauthenticated } from "@helixflow/schema/Errors"
 import { Context, Effect, Layer, Redacted } from "effect"
 
-/** What a principal may do: `inference` is `/v1`, `admin` is `/admin`. Neither contains the other. */
-export type Scope = "inference" | "admin"
+/** What a principal may do: `inference` is `/v1`, `admin` is `/admin`, `priority` is to go before others. None contains another. */
+export type Scope = "inference" | "admin" | "priority"
 
 /** Whom a request is made by. */
 export class Principal extends Context.Tag("@helixflow/gateway/Principal")<
@@ -43,7 +43,7 @@ export class Identity extends Context.Tag("@helixflow/gateway/Identity")<
     const bootstrap: PrincipalShape = {
       id: "bootstrap",
       tenant: "bootstrap",
-      scopes: new Set<Scope>(["inference", "admin"])
+      scopes: new Set<Scope>(["inference", "admin", "priority"])
     }
     return Layer.succeed(Identity, {
       authenticate: (authorization) => {

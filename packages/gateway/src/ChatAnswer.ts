@@ -20,7 +20,8 @@ export const chatEncoder = (identity: CompletionIdentity, n: number, includeUsag
     object: "chat.completion.chunk",
     created: identity.created,
     model: identity.model,
-    system_fingerprint: identity.fingerprint
+    system_fingerprint: identity.fingerprint,
+    ...(identity.tier !== undefined && { service_tier: identity.tier })
   }).slice(0, -1)
   const end = includeUsage ? `}],"usage":null}\n\n` : "}]}\n\n"
   const choices = Array.from({ length: n }, (_, index) => {
@@ -100,7 +101,8 @@ export class ChatAnswer {
         finish_reason: finish
       })),
       usage: this.usage,
-      system_fingerprint: this.identity.fingerprint
+      system_fingerprint: this.identity.fingerprint,
+      ...(this.identity.tier !== undefined && { service_tier: this.identity.tier })
     }
   }
 }

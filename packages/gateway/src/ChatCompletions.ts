@@ -9,7 +9,7 @@ import { makeIdentity, randomSeed } from "./CompletionIds.ts"
 import { endpoint } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
 import { begin, forEachBatch, inParam, modelFor } from "./Generations.ts"
-import { HttpLimits } from "./HttpLimits.ts"
+import { queueing } from "./Queueing.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const decode = decodeBody(OpenAiChatRequest)
@@ -17,11 +17,12 @@ const decode = decodeBody(OpenAiChatRequest)
 const handler = Effect.gen(function* () {
   const body = yield* decode
   const spec = yield* modelFor(body.model, "text-generation", "chat completions")
-  const identity = yield* makeIdentity("chatcmpl", spec)
+  const identity = yield* makeIdentity("chatcmpl", spec, body.service_tier)
   const request = toGenerationRequest(body, {
     model: spec.id,
     seed: yield* randomSeed,
-    queueTimeout: (yield* HttpLimits).queueMillis,
+    progress: body.stream_options?.include_progress === true,
+    ...(yield* queueing(body)),
     // Computed prefixes are shared within a tenant only: how fast a prompt is answered would tell others of it.
     cacheSalt: (yield* Principal).tenant
   })

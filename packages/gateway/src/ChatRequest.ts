@@ -17,7 +17,10 @@ export const toChatPrompt = (messages: ReadonlyArray<OpenAiChatMessage>): Prompt
 
 export const toGenerationRequest = (
   body: OpenAiChatRequest,
-  options: Pick<GenerationRequest, "model" | "queueTimeout" | "cacheSalt"> & { readonly seed: number }
+  options: Pick<GenerationRequest, "model" | "queueTimeout" | "caller" | "cacheSalt"> & {
+    readonly seed: number
+    readonly progress?: boolean
+  }
 ): GenerationRequest =>
   new GenerationRequest(
     {
@@ -28,6 +31,8 @@ export const toGenerationRequest = (
       stopping: toStopping(body, body.max_completion_tokens ?? body.max_tokens ?? null),
       logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : null,
       queueTimeout: options.queueTimeout,
+      caller: options.caller,
+      progress: options.progress ?? false,
       cacheSalt: options.cacheSalt
     },
     { disableValidation: true }

@@ -8,15 +8,17 @@ import {
   InvalidRequest,
   type LoadFailed,
   type ModelNotFound,
+  type PermissionDenied,
   TaskNotSupported
 } from "@helixflow/schema/Errors"
 import { Usage } from "@helixflow/schema/Generation"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { SessionError } from "@helixflow/schema/SessionActor"
 import { Clock, Effect, Exit } from "effect"
+import type { Principal } from "./Authentication.ts"
 import { modelFor } from "./Generations.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
-import { HttpLimits } from "./HttpLimits.ts"
+import { queueing } from "./Queueing.ts"
 
 /** The model of this name, if it gives a pair of texts one score. */
 export const scorerFor = (
@@ -35,11 +37,11 @@ export const classify = (
   { id }: ModelSpec,
   inputs: ReadonlyArray<ClassificationInput>,
   paramOf: (index: number) => string
-): Effect.Effect<Classifications, SessionError, Runtime> =>
+): Effect.Effect<Classifications, SessionError | PermissionDenied, Principal | Runtime> =>
   Effect.gen(function* () {
     const telemetry = new GenerationTelemetry(operation, id)
     const request = new ClassificationRequest(
-      { model: id, inputs, queueTimeout: (yield* HttpLimits).queueMillis },
+      { model: id, inputs, ...(yield* queueing()) },
       { disableValidation: true }
     )
     const classified = yield* (yield* Runtime).classify(request).pipe(

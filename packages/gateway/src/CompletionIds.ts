@@ -1,5 +1,6 @@
 /** What names a completion: ids, seeds and the fingerprint of what computed it. */
 import { createHash, randomInt, randomUUID } from "node:crypto"
+import type { ServiceTier } from "@helixflow/schema/Caller"
 import { SessionId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { Clock, Effect } from "effect"
@@ -11,6 +12,8 @@ export interface CompletionIdentity {
   readonly created: number
   readonly model: string
   readonly fingerprint: string
+  /** The service tier that the request was served in, if it said one. */
+  readonly tier?: ServiceTier | undefined
 }
 
 /** As large as a seed that nobody chose needs to be. */
@@ -30,10 +33,15 @@ export const fingerprintOf = (spec: ModelSpec): string => {
   return fingerprint
 }
 
-export const makeIdentity = (prefix: "chatcmpl" | "cmpl", spec: ModelSpec): Effect.Effect<CompletionIdentity> =>
+export const makeIdentity = (
+  prefix: "chatcmpl" | "cmpl",
+  spec: ModelSpec,
+  asked?: ServiceTier | "auto" | null
+): Effect.Effect<CompletionIdentity> =>
   Effect.map(Clock.currentTimeMillis, (now) => ({
     id: SessionId.make(`${prefix}-${randomUUID().replaceAll("-", "")}`),
     created: Math.floor(now / 1000),
     model: spec.id,
-    fingerprint: fingerprintOf(spec)
+    fingerprint: fingerprintOf(spec),
+    tier: asked === "auto" ? "default" : (asked ?? undefined)
   }))

@@ -14,7 +14,10 @@ export const generatedChoices = ({ best_of, n }: Pick<OpenAiCompletionRequest, "
 
 export const toGenerationRequests = (
   body: OpenAiCompletionRequest,
-  options: Pick<GenerationRequest, "model" | "queueTimeout" | "cacheSalt"> & { readonly seed: number }
+  options: Pick<GenerationRequest, "model" | "queueTimeout" | "caller" | "cacheSalt"> & {
+    readonly seed: number
+    readonly progress?: boolean
+  }
 ): Arr.NonEmptyReadonlyArray<GenerationRequest> =>
   Arr.map(
     toPrompts(body.prompt),
@@ -29,6 +32,8 @@ export const toGenerationRequests = (
           // the best are known by their log probabilities
           logprobs: body.logprobs ?? (generatedChoices(body) > (body.n ?? 1) ? 0 : null),
           queueTimeout: options.queueTimeout,
+          caller: options.caller,
+          progress: options.progress ?? false,
           cacheSalt: options.cacheSalt
         },
         { disableValidation: true }

@@ -11,7 +11,7 @@ import { generatedChoices, toGenerationRequests } from "./CompletionRequest.ts"
 import { endpoint } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
 import { begin, forEachBatch, inParam, modelFor } from "./Generations.ts"
-import { HttpLimits } from "./HttpLimits.ts"
+import { queueing } from "./Queueing.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const decode = decodeBody(OpenAiCompletionRequest)
@@ -38,7 +38,8 @@ const handler = Effect.gen(function* () {
   const requests = toGenerationRequests(body, {
     model: spec.id,
     seed: yield* randomSeed,
-    queueTimeout: (yield* HttpLimits).queueMillis,
+    progress: body.stream_options?.include_progress === true,
+    ...(yield* queueing(body)),
     // Computed prefixes are shared within a tenant only: how fast a prompt is answered would tell others of it.
     cacheSalt: (yield* Principal).tenant
   })

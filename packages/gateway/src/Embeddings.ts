@@ -9,8 +9,8 @@ import { authenticated } from "./Authentication.ts"
 import { endpoint } from "./Endpoint.ts"
 import { inParam, modelFor } from "./Generations.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
-import { HttpLimits } from "./HttpLimits.ts"
 import { toPrompts } from "./PromptInput.ts"
+import { queueing } from "./Queueing.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 /** `vector`: little-endian float32, as it is in base64 too. */
@@ -32,7 +32,7 @@ const handler = Effect.gen(function* () {
     {
       model: spec.id,
       inputs: toPrompts(body.input, body.prompt_name ?? undefined),
-      queueTimeout: (yield* HttpLimits).queueMillis
+      ...(yield* queueing(body))
     },
     { disableValidation: true }
   )

@@ -9,6 +9,7 @@ import {
   EngineFailed,
   InvalidRequest,
   ModelNotFound,
+  QueueTimeout,
   TaskNotSupported
 } from "@helixflow/schema/Errors"
 import {
@@ -23,7 +24,14 @@ import {
 import { Bytes, ModelId, type SessionId, TokenId } from "@helixflow/schema/Ids"
 import { ModelSpec } from "@helixflow/schema/Model"
 import { Explanation, FleetSnapshot } from "@helixflow/schema/Scheduling"
-import { Completed, Delta, type SessionError, type SessionEvent, Started } from "@helixflow/schema/SessionActor"
+import {
+  Completed,
+  Delta,
+  type SessionError,
+  type SessionEvent,
+  Started,
+  Waiting
+} from "@helixflow/schema/SessionActor"
 import { Context, Effect, Layer, Mailbox, Ref, Scope } from "effect"
 
 export interface StubOptions {
@@ -46,8 +54,34 @@ export const Misfortune = {
   /** There is a defect after half of the tokens. */
   dies: "stub:dies",
   /** Half of the tokens come, and then nothing. */
-  hangs: "stub:hangs"
+  hangs: "stub:hangs",
+  /** It waits a moment before it begins; whoever asked for it is told. */
+  waits: "stub:waits",
+  /** It waits, and never gets a place. */
+  starves: "stub:starves"
 } as const
+
+/** What is told of a wait: one behind another, and then for a load. */
+const waits = [
+  new Waiting({
+    seq: 0,
+    choice: 0,
+    position: 2,
+    waiting: 7,
+    waitedMillis: 150,
+    expectedMillis: null,
+    loading: null
+  }),
+  new Waiting({
+    seq: 1,
+    choice: 0,
+    position: 1,
+    waiting: 1,
+    waitedMillis: 1150,
+    expectedMillis: 800,
+    loading: { elapsedMillis: 200, usualMillis: 1000 }
+  })
+]
 
 const created = 1_700_000_000
 
@@ -247,12 +281,19 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
       const choices = Array.from({ length: request.n }, (_, index) => choiceOf(request, prompt, index, options))
       const deltas = [...deltasOf(choices, request.logprobs, options.tokensPerDelta)]
       const completionTokens = choices.reduce((sum, { tokens }) => sum + tokens.length, 0)
+      const text = textOf(request.prompt)
+      const misfortune = Object.values(Misfortune).find((word) => text.includes(word))
+      if (misfortune === Misfortune.waits || misfortune === Misfortune.starves) {
+        if (request.progress) mailbox.unsafeOfferAll(waits)
+        if (misfortune === Misfortune.starves) {
+          yield* mailbox.fail(new QueueTimeout({ model: request.model, waitedMillis: 1500, reasons: [] }))
+          return mailbox
+        }
+      }
       mailbox.unsafeOffer(
         new Started({ seq: 0, session, model: request.model, promptTokens: prompt.length }, { disableValidation: true })
       )
-      const text = textOf(request.prompt)
-      const misfortune = Object.values(Misfortune).find((word) => text.includes(word))
-      if (misfortune !== undefined) {
+      if (misfortune !== undefined && misfortune !== Misfortune.waits) {
         mailbox.unsafeOfferAll(deltas.slice(0, deltas.length / 2))
         if (misfortune === Misfortune.fails) {
           yield* mailbox.fail(new EngineFailed({ request: session, reason: "the stub was asked to fail" }))

@@ -7,6 +7,7 @@ import { authenticated } from "./Authentication.ts"
 import { toChatPrompt } from "./ChatRequest.ts"
 import { endpoint } from "./Endpoint.ts"
 import { inParam } from "./Generations.ts"
+import { queueing } from "./Queueing.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const decodeTokenize = decodeBody(OpenAiTokenizeRequest)
@@ -21,7 +22,8 @@ const tokenize = Effect.gen(function* () {
       id,
       messages
         ? toChatPrompt(messages)
-        : { _tag: "Text", text: prompt ?? "", addSpecialTokens: add_special_tokens ?? true }
+        : { _tag: "Text", text: prompt ?? "", addSpecialTokens: add_special_tokens ?? true },
+      (yield* queueing()).caller
     )
     .pipe(inParam(messages ? "messages" : "prompt"))
   return HttpServerResponse.unsafeJson({ tokens, count: tokens.length, max_model_len: context })
@@ -31,7 +33,7 @@ const detokenize = Effect.gen(function* () {
   const { model, tokens } = yield* decodeDetokenize
   const runtime = yield* Runtime
   const { id } = yield* runtime.model(model)
-  const { text } = yield* runtime.detokenize(id, tokens).pipe(inParam("tokens"))
+  const { text } = yield* runtime.detokenize(id, tokens, (yield* queueing()).caller).pipe(inParam("tokens"))
   return HttpServerResponse.unsafeJson({ prompt: text })
 })
 

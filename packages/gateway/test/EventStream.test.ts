@@ -66,6 +66,44 @@ layer(StubGateway.layer(), { excludeTestServices: true })("A stream", (it) => {
     })
   )
 
+  it.effect("says how it stands while it waits, in comments, only when it is asked for", () =>
+    Effect.gen(function* () {
+      const told = chat(Misfortune.waits, { stream_options: { include_progress: true } })
+      const { text } = yield* request("/v1/chat/completions", told)
+      const [queued, loading, ...rest] = text.split("\n\n")
+      assert.strictEqual(queued, ": queued position=2 waiting=7 waited=0.1s")
+      assert.strictEqual(loading, ": loading elapsed=0.2s usual=1.0s position=1 waiting=1 waited=1.1s expected=0.8s")
+      assert.isTrue(rest.every((frame) => frame === "" || frame.startsWith("data: ")))
+      // readers of event streams, OpenAI's clients among them, skip comments
+      const client = yield* openai
+      const body = {
+        ...told.json,
+        messages: [{ role: "user" as const, content: Misfortune.waits }],
+        stream: true as const
+      }
+      const streamed = yield* Effect.promise(() => client.chat.completions.create(body))
+      const first = yield* Effect.promise(() => streamed[Symbol.asyncIterator]().next())
+      assert.strictEqual(first.value?.object, "chat.completion.chunk")
+      const untold = yield* request("/v1/chat/completions", chat(Misfortune.waits))
+      assert.notInclude(untold.text, "queued")
+    })
+  )
+
+  it.effect("whose wait was told ends with an error that would else have been its status", () =>
+    Effect.gen(function* () {
+      const untold = yield* request("/v1/chat/completions", chat(Misfortune.starves))
+      assert.strictEqual(untold.status, 503)
+      const told = yield* request(
+        "/v1/chat/completions",
+        chat(Misfortune.starves, { stream_options: { include_progress: true } })
+      )
+      assert.strictEqual(told.status, 200)
+      const [, , last] = told.text.split("\n\n")
+      assert.strictEqual(JSON.parse(last?.slice("data: ".length) ?? "").error.code, "queue_timeout")
+      assert.notInclude(told.text, "[DONE]")
+    })
+  )
+
   it.effect("has a usage chunk, and null in all others, only when it is asked for", () =>
     Effect.gen(function* () {
       const { text } = yield* request("/v1/chat/completions", chat("hi", { stream_options: { include_usage: true } }))

@@ -1,4 +1,5 @@
 /** The whole of HelixFlow below HTTP, as one service: what the gateway serves and what a program embeds. */
+import type { Caller } from "@helixflow/schema/Caller"
 import type { ClassificationRequest, Classifications } from "@helixflow/schema/Classification"
 import type { ActorUnreachable, LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
 import type { EmbeddingRequest, Embeddings, GenerationRequest, Prompt } from "@helixflow/schema/Generation"
@@ -43,11 +44,13 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     readonly classify: (request: ClassificationRequest) => Effect.Effect<Classifications, SessionError>
     readonly tokenize: (
       model: ModelId,
-      prompt: Prompt
+      prompt: Prompt,
+      caller?: Caller
     ) => Effect.Effect<{ readonly tokens: ReadonlyArray<TokenId>; readonly context: number }, SessionError>
     readonly detokenize: (
       model: ModelId,
-      tokens: ReadonlyArray<TokenId>
+      tokens: ReadonlyArray<TokenId>,
+      caller?: Caller
     ) => Effect.Effect<{ readonly text: string }, SessionError>
     readonly readiness: Effect.Effect<Readiness>
     /** Where a request for the model would go now, and why not elsewhere. */
@@ -125,10 +128,10 @@ const make = Effect.gen(function* () {
       Effect.flatMap(openSession(session), (actor) => Mailbox.fromStream(actor.Ask(request))),
     embed: (request) => once((session) => session.Embed(request)),
     classify: (request) => once((session) => session.Classify(request)),
-    tokenize: (name, prompt) =>
-      once((session) => session.Tokenize({ model: name, prompt, queueTimeout: tokenizeTimeout })),
-    detokenize: (name, tokens) =>
-      once((session) => session.Detokenize({ model: name, tokens, queueTimeout: tokenizeTimeout })),
+    tokenize: (name, prompt, caller) =>
+      once((session) => session.Tokenize({ model: name, prompt, queueTimeout: tokenizeTimeout, caller })),
+    detokenize: (name, tokens, caller) =>
+      once((session) => session.Detokenize({ model: name, tokens, queueTimeout: tokenizeTimeout, caller })),
     readiness: Effect.map(readiness, (waitingFor) => ({ ready: waitingFor.length === 0, waitingFor })),
     explain: (name) => Effect.flatMap(scheduler, (actor) => actor.Explain({ model: name })),
     fleet: Effect.flatMap(scheduler, (actor) => actor.View()),

@@ -14,6 +14,7 @@ import {
   UnsupportedId,
   unsupported
 } from "./OpenAiParameter.ts"
+import { queueFields } from "./OpenAiQueue.ts"
 import { relatedIssue, samplingFields } from "./OpenAiSampling.ts"
 
 const noTools = "Tools are not supported."
@@ -76,6 +77,7 @@ export const OpenAiChatRequest = Schema.Struct({
   model: NonEmptyText,
   messages: OpenAiChatMessages,
   ...samplingFields,
+  ...queueFields,
   max_completion_tokens: nullish(PositiveInteger),
   logprobs: nullish(Bool),
   top_logprobs: nullish(IntegerBetween(0, 20)),
@@ -87,7 +89,6 @@ export const OpenAiChatRequest = Schema.Struct({
   functions: neutral(nothingElse, noTools),
   function_call: neutral(Schema.Literal("none"), noTools),
   store: neutral(Schema.Literal(false), "Completions are not stored."),
-  service_tier: neutral(Schema.Literal("auto", "default"), "There is one service tier, 'default'."),
   reasoning_effort: neutral(Schema.Literal("none"), "Only 'none' is supported."),
   verbosity: neutral(Schema.Literal("medium"), "Only 'medium' is supported."),
   audio: unsupported("Audio is not supported."),

@@ -1,6 +1,7 @@
 /** `POST /v1/completions`. Source: https://platform.openai.com/docs/api-reference/completions/create */
 import { Schema } from "effect"
 import { Bool, expected, IntegerBetween, NonEmptyText, nullish, unsupported } from "./OpenAiParameter.ts"
+import { queueFields } from "./OpenAiQueue.ts"
 import { relatedIssue, samplingFields, TokenIds } from "./OpenAiSampling.ts"
 
 /** Most choices that one request generates, over all its prompts. */
@@ -19,6 +20,7 @@ export const OpenAiCompletionRequest = Schema.Struct({
   model: NonEmptyText,
   prompt: CompletionPrompt,
   ...samplingFields,
+  ...queueFields,
   echo: nullish(Bool),
   logprobs: nullish(IntegerBetween(0, 5)),
   best_of: nullish(IntegerBetween(1, 128)),

@@ -1,6 +1,7 @@
 /** `POST /v1/embeddings`. Source: https://platform.openai.com/docs/api-reference/embeddings/create */
 import { Schema } from "effect"
 import { expected, NonEmptyText, nullish, PositiveInteger, Text } from "./OpenAiParameter.ts"
+import { queueFields } from "./OpenAiQueue.ts"
 import { TokenIds } from "./OpenAiSampling.ts"
 
 const maxInputs = 2048
@@ -24,6 +25,7 @@ export const OpenAiEmbeddingRequest = Schema.Struct({
   encoding_format: nullish(Schema.Literal("float", "base64")),
   dimensions: nullish(PositiveInteger),
   user: nullish(Text),
+  ...queueFields,
   /** Not OpenAI's but Text Embeddings Inference's: which of the model's own prompts is put before the texts. */
   prompt_name: nullish(NonEmptyText)
 }).pipe(

@@ -1,0 +1,34 @@
+/** Whom a request counts to while it waits for a place, and how long it may. */
+import { Caller, type ServiceTier } from "@helixflow/schema/Caller"
+import type { PermissionDenied } from "@helixflow/schema/Errors"
+import { Effect } from "effect"
+import { Principal, requireScope } from "./Authentication.ts"
+import { HttpLimits } from "./HttpLimits.ts"
+
+/** What a body may say of it; see `OpenAiQueue.ts`. */
+interface Parameters {
+  readonly service_tier?: ServiceTier | "auto" | null | undefined
+  /** Seconds. */
+  readonly queue_timeout?: number | null | undefined
+}
+
+export interface Queueing {
+  readonly caller: Caller
+  /** Milliseconds. */
+  readonly queueTimeout: number
+}
+
+/** Whoever may use the API may wait; to go before others takes a scope. */
+export const queueing = ({
+  queue_timeout,
+  service_tier
+}: Parameters = {}): Effect.Effect<Queueing, PermissionDenied, Principal> =>
+  Effect.gen(function* () {
+    const principal = yield* Principal
+    if (service_tier === "priority") yield* requireScope(principal, "priority")
+    const tier = service_tier === "auto" ? "default" : (service_tier ?? "default")
+    return {
+      caller: new Caller({ tenant: principal.tenant, tier, weight: 1 }, { disableValidation: true }),
+      queueTimeout: queue_timeout ? queue_timeout * 1000 : (yield* HttpLimits).queueMillis
+    }
+  })

@@ -1,0 +1,37 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { Principal, type Scope } from "../src/Authentication.ts"
+import { queueing } from "../src/Queueing.ts"
+
+const as = (...scopes: ReadonlyArray<Scope>) =>
+  Effect.provideService(Principal, { id: "key-1", tenant: "acme", scopes: new Set(scopes) })
+
+describe("A request's place in the queue", () => {
+  it.effect("counts to the key's tenant, and is the default tier's for a minute", () =>
+    Effect.gen(function* () {
+      const { caller, queueTimeout } = yield* queueing({}).pipe(as("inference"))
+      assert.deepInclude(caller, { tenant: "acme", tier: "default" })
+      assert.strictEqual(queueTimeout, 60_000)
+    })
+  )
+
+  it.effect("may go behind others, and is held as long as its client says", () =>
+    Effect.gen(function* () {
+      const { caller, queueTimeout } = yield* queueing({ service_tier: "flex", queue_timeout: 2.5 }).pipe(
+        as("inference")
+      )
+      assert.strictEqual(caller.tier, "flex")
+      assert.strictEqual(queueTimeout, 2500)
+      assert.strictEqual((yield* queueing({ service_tier: "auto" }).pipe(as("inference"))).caller.tier, "default")
+    })
+  )
+
+  it.effect("goes before others only with a key that may", () =>
+    Effect.gen(function* () {
+      const asked = queueing({ service_tier: "priority" })
+      const refused = yield* Effect.flip(asked.pipe(as("inference", "admin")))
+      assert.strictEqual(refused._tag, "PermissionDenied")
+      assert.strictEqual((yield* asked.pipe(as("inference", "priority"))).caller.tier, "priority")
+    })
+  )
+})
