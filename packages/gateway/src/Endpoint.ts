@@ -7,11 +7,13 @@ import {
   httpServerActiveRequests,
   httpServerRequestDuration
 } from "@helixflow/runtime/Telemetry"
-import { MethodNotAllowed } from "@helixflow/schema/Errors"
-import { Cause, type Context, Effect, Option } from "effect"
+import { MethodNotAllowed, ShuttingDown } from "@helixflow/schema/Errors"
+import { Cause, type Context, Effect, type Fiber, FiberId, Option } from "effect"
+import { dismiss } from "./Dismissal.ts"
 import { HttpLimits } from "./HttpLimits.ts"
 import { defectResponse, type HelixError, isHelixError, toResponse } from "./OpenAiErrors.ts"
 import { logDefect, RequestInfo, withProcessingTime } from "./RequestInfo.ts"
+import { Shutdown } from "./Shutdown.ts"
 
 /** Those that a metric tells apart: a client may send any. */
 const methods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -42,6 +44,11 @@ const recover = <R>(
     return Effect.as(logDefect(cause, info), defectResponse(info.id))
   })
 
+const currentFiber = Effect.withFiberRuntime<Fiber.RuntimeFiber<unknown, unknown>>(Effect.succeed)
+
+/** What a server that is stopping does no more. Operators and probes are answered to the end. */
+const isWork = (path: HttpLayerRouter.PathInput): boolean => path.startsWith("/v1/")
+
 /**
  * What surrounds a handler: the request's id, its scope, its error's answer and its measures. These end when the last byte of the
  * answer is handed to the operating system, or the client has gone.
@@ -50,18 +57,28 @@ const around = <R>(path: HttpLayerRouter.PathInput, handler: Effect.Effect<Respo
   Effect.gen(function* () {
     const info = yield* RequestInfo.make
     const { stallMillis } = yield* HttpLimits
+    const shutdown = yield* Shutdown
     const request = yield* HttpServerRequest.HttpServerRequest
     const nodeResponse = NodeHttpServerRequest.toServerResponse(request)
     const method = methods.has(request.method) ? request.method : otherMethod
     let status = abandoned
     countActive(1, method, path)
+    const fiber = yield* currentFiber
+    const leave = shutdown.enter(() => {
+      dismiss(nodeResponse, new ShuttingDown())
+      fiber.unsafeInterruptAsFork(FiberId.none)
+    })
     const measure = () => {
+      leave()
       countActive(-1, method, path)
       observeDuration((performance.now() - info.startedAt) / 1000, method, path, status)
     }
     if (nodeResponse.closed) measure()
     else nodeResponse.once("close", measure)
-    return yield* recover(Effect.scoped(handler), info).pipe(
+    const refused = shutdown.stopping() && isWork(path)
+    // So that the client's next request finds another server.
+    if (shutdown.stopping() && !nodeResponse.headersSent) nodeResponse.setHeader("connection", "close")
+    return yield* recover(refused ? Effect.fail(new ShuttingDown()) : Effect.scoped(handler), info).pipe(
       Effect.provideService(RequestInfo, info),
       Effect.map((response) => {
         status = String(response.status)

@@ -26,6 +26,8 @@ export interface EventEncoder {
 /** One frame. */
 export const frame = (json: string): string => `data: ${json}\n\n`
 
+export const eventStreamType = "text/event-stream; charset=utf-8"
+
 const done = frame("[DONE]")
 
 const seconds = (millis: number): string => `${(millis / 1000).toFixed(1)}s`
@@ -59,8 +61,12 @@ const drained = (response: ServerResponse, stallMillis: number): Effect.Effect<v
     return Effect.sync(() => response.off("drain", onDrain))
   })
 
-/** Ends a response in the middle, so that its reader does not take it for whole, and nobody tries to answer in its place. */
+/**
+ * Ends a response in the middle, so that its reader does not take it for whole, and nobody tries to answer in its place. One that
+ * has been given an end already (`Dismissal.ts`) keeps it.
+ */
 const cutOff = (response: ServerResponse) => {
+  if (response.writableEnded) return
   response.destroy()
   response.end()
 }
@@ -77,7 +83,7 @@ export const eventStream = (
     const write = (text: string) => (text === "" || response.write(text) ? Effect.void : drained(response, stallMillis))
 
     response.writeHead(200, {
-      "content-type": "text/event-stream; charset=utf-8",
+      "content-type": eventStreamType,
       "cache-control": "no-cache",
       "x-accel-buffering": "no",
       "openai-processing-ms": processingMillis(info)

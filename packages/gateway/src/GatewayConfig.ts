@@ -72,6 +72,18 @@ export const settings = {
         ? Either.right(Option.some(Redacted.make(text)))
         : Either.left("must be printable ASCII text without spaces")
   }),
+  shutdownSeconds: Setting.make({
+    name: "HELIX_SHUTDOWN_SECONDS",
+    defaultText: "`25`",
+    description:
+      "Seconds that requests in progress may take to end after SIGTERM or SIGINT, from 0 to 3600. Whoever kills what does not stop " +
+      "(Kubernetes after 30 s, Docker after 10 s unless told otherwise) must wait a few seconds longer.",
+    fallback: () => 25,
+    parse: (text) =>
+      /^\d{1,4}$/.test(text) && Number(text) <= 3600
+        ? Either.right(Number(text))
+        : Either.left(`must be a whole number of seconds from 0 to 3600, but is \`${text}\``)
+  }),
   bootstrapKey: Setting.make<Option.Option<Redacted.Redacted>>({
     name: "HELIX_BOOTSTRAP_KEY",
     defaultText: "generated, printed once, kept in `bootstrap-key` (mode 0600) in the data folder",
@@ -98,6 +110,8 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     /** Of the hub; without a slash at its end. */
     readonly hubEndpoint: string
     readonly hubToken: Option.Option<Redacted.Redacted>
+    /** Seconds that requests in progress have to end when the server stops. */
+    readonly shutdownSeconds: number
     /** None: the one in the data folder. */
     readonly bootstrapKey: Option.Option<Redacted.Redacted>
   }
@@ -109,6 +123,7 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     otlpEndpoint: settings.otlpEndpoint.config,
     hubEndpoint: settings.hubEndpoint.config,
     hubToken: settings.hubToken.config,
+    shutdownSeconds: settings.shutdownSeconds.config,
     bootstrapKey: settings.bootstrapKey.config
   }).pipe(
     Config.mapOrFail((config) =>

@@ -14,7 +14,7 @@ export interface HttpLimitsShape {
   readonly stallMillis: number
   /** Milliseconds that a request may wait for a place in the fleet. */
   readonly queueMillis: number
-  /** Milliseconds that answers in progress have to end when the server stops. */
+  /** Milliseconds that a listener which closes waits for answers in progress: after `Shutdown` these are the last words. */
   readonly drainMillis: number
 }
 
@@ -26,6 +26,6 @@ export class HttpLimits extends Context.Reference<HttpLimits>()("@helixflow/gate
     keepAliveMillis: 65_000,
     stallMillis: 30_000,
     queueMillis: 60_000,
-    drainMillis: 10_000
+    drainMillis: 2_000
   })
 }) {}

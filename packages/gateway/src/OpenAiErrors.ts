@@ -106,6 +106,9 @@ export const toBody = (error: HelixError): ErrorBody => bodyOf(error.message, ro
 
 export const toStatus = (error: HelixError): number => rowOf(error).status
 
+/** Further header fields of its answer. */
+export const toHeaders = (error: HelixError): Readonly<Record<string, string>> => rowOf(error).headers ?? {}
+
 export const toResponse = (error: HelixError): HttpServerResponse.HttpServerResponse => {
   const row = rowOf(error)
   return HttpServerResponse.unsafeJson(bodyOf(error.message, row), { status: row.status, headers: row.headers })

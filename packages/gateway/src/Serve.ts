@@ -13,6 +13,7 @@ import { failed } from "./CommandFailure.ts"
 import * as Gateway from "./Gateway.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
 import * as Listeners from "./Listeners.ts"
+import { make as makeShutdown, Shutdown } from "./Shutdown.ts"
 import { stopSignal } from "./StopSignal.ts"
 import * as Tracing from "./Tracing.ts"
 
@@ -83,19 +84,26 @@ const start = Effect.gen(function* () {
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1)
   yield* Console.log(`ready in ${seconds} s. Try:\n\n${Banner.example(facts)}\n`)
   yield* ended
-}).pipe(Effect.scoped, Effect.provide(Tracing.layer))
+})
 
 /**
- * Serves until a signal, then takes no new requests, lets those in progress end, and stops the workers. Colours and times only
- * where a person looks.
+ * Serves until a signal, then takes no new requests, lets those in progress end, and stops the workers. Spans that were not sent
+ * yet are sent last. Colours and times only where a person looks.
  */
-export const serve = start.pipe(
-  Effect.raceFirst(
-    Effect.zipRight(
-      stopSignal,
-      Console.log("stopping: no new requests are taken; those in progress may end (again to stop at once)…")
+export const serve = Effect.gen(function* () {
+  const { shutdownSeconds } = yield* GatewayConfig
+  const { run, shutdown } = yield* makeShutdown(shutdownSeconds * 1000)
+  const stop = Effect.gen(function* () {
+    yield* stopSignal
+    yield* Console.log(
+      `stopping: no new requests are taken; those in progress may end within ${shutdownSeconds} s (again to stop at once)…`
     )
-  ),
-  Effect.zipRight(Console.log("stopped")),
-  Effect.provide(process.stdout.isTTY ? Logger.pretty : Layer.empty)
-)
+    if ((yield* run) === "expired") yield* Console.log("stopping: time is up, what still runs is ended…")
+  })
+  yield* Effect.provideService(start, Shutdown, shutdown).pipe(
+    Effect.raceFirst(stop),
+    Effect.scoped,
+    Effect.provide(Tracing.layer)
+  )
+  yield* Console.log("stopped")
+}).pipe(Effect.provide(process.stdout.isTTY ? Logger.pretty : Layer.empty))

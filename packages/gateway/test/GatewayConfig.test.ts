@@ -25,6 +25,7 @@ describe("GatewayConfig", () => {
         otlpEndpoint: Option.none(),
         hubEndpoint: "https://huggingface.co",
         hubToken: Option.none(),
+        shutdownSeconds: 25,
         bootstrapKey: Option.none()
       })
     })
@@ -48,6 +49,7 @@ describe("GatewayConfig", () => {
         otlpEndpoint: Option.some("http://127.0.0.1:4318"),
         hubEndpoint: "http://hub.example",
         hubToken: Option.some(Redacted.make("hf_1")),
+        shutdownSeconds: 25,
         bootstrapKey: Option.some(Redacted.make("k-1"))
       })
     })

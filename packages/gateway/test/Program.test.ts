@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { connect, type SecureVersion } from "node:tls"
 import { NodeContext } from "@effect/platform-node"
 import { describe, expect, it, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Schema } from "effect"
+import { Context, Effect, Fiber, Layer, Schema } from "effect"
 import { freePort, helixflow, type Started, startServer } from "./Program.ts"
 
 class Server extends Context.Tag("@helixflow/gateway/test/Server")<Server, Started>() {
@@ -140,6 +140,29 @@ layer(Server.layer, { timeout: 60_000, excludeTestServices: true })("a started s
   )
 })
 
+/** A stream of a running server: its first bytes have come, and `rest` is all of it once it has ended. */
+const openStream = (url: string) =>
+  Effect.promise(async () => {
+    const body = {
+      model: "helix-demo",
+      messages: [{ role: "user", content: "Tell me all." }],
+      // long enough to be still there when the signal comes
+      ...{ n: 16, temperature: 1, seed: 1, ignore_eos: true, stream: true, stream_options: { include_usage: true } }
+    }
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: "Bearer given", "content-type": "application/json" },
+      body: JSON.stringify(body)
+    })
+    const reader = (response.body ?? new ReadableStream<Uint8Array>()).pipeThrough(new TextDecoderStream()).getReader()
+    let text = (await reader.read()).value ?? ""
+    const rest = (async () => {
+      for (let read = await reader.read(); !read.done; read = await reader.read()) text += read.value
+      return text
+    })()
+    return { rest: Effect.promise(() => rest) }
+  })
+
 describe("a server", () => {
   it.scopedLive.each(["SIGTERM", "SIGINT"] as const)("stops in order at %s", (signal) =>
     Effect.gen(function* () {
@@ -147,6 +170,48 @@ describe("a server", () => {
       expect(server.output()).toContain("key      from HELIX_BOOTSTRAP_KEY")
       expect(yield* server.stop(signal)).toBe(0)
       expect(server.output()).toMatch(/stopping: .*\nstopped\n$/)
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive("finishes the streams that have begun when it is told to stop, and takes no others", () =>
+    Effect.gen(function* () {
+      const server = yield* startServer({ HELIX_HTTPS_PORT: "0", HELIX_BOOTSTRAP_KEY: "given" })
+      const { rest } = yield* openStream(server.url)
+      const stopped = yield* Effect.fork(server.stop("SIGTERM"))
+      const readyz = Effect.promise(() => fetch(`${server.url}/readyz`))
+      const { status } = yield* Effect.repeat(readyz, { until: ({ status }) => status !== 200 })
+      expect(status).toBe(503)
+      expect(yield* openStream(server.url).pipe(Effect.flatMap(({ rest }) => rest))).toContain("shutting_down")
+      const text = yield* rest
+      expect(text.match(/"finish_reason":"length"/g)).toHaveLength(16)
+      expect(text).toMatch(/"usage":\{"prompt_tokens":.*\n\ndata: \[DONE\]\n\n$/)
+      expect(yield* Fiber.join(stopped)).toBe(0)
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive("tells the streams that are not finished in time, and ends in order all the same", () =>
+    Effect.gen(function* () {
+      const server = yield* startServer({
+        HELIX_HTTPS_PORT: "0",
+        HELIX_BOOTSTRAP_KEY: "given",
+        HELIX_SHUTDOWN_SECONDS: "0"
+      })
+      const { rest } = yield* openStream(server.url)
+      expect(yield* server.stop("SIGTERM")).toBe(0)
+      const text = yield* rest
+      expect(text).toMatch(/"code":"shutting_down"\}\}\n\n$/)
+      expect(server.output()).toMatch(/time is up.*\nstopped\n$/)
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive("ends at once when it is told again", () =>
+    Effect.gen(function* () {
+      const server = yield* startServer({ HELIX_HTTPS_PORT: "0", HELIX_BOOTSTRAP_KEY: "given" })
+      const { rest } = yield* openStream(server.url)
+      yield* Effect.fork(Effect.ignoreLogged(rest))
+      yield* Effect.fork(server.stop("SIGTERM"))
+      // what comes within half a second is taken for the same wish
+      expect(yield* Effect.delay(server.stop("SIGTERM"), "700 millis")).toBe(130)
     }).pipe(Effect.provide(NodeContext.layer))
   )
 })

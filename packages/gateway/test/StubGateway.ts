@@ -6,6 +6,7 @@ import { Identity } from "../src/Authentication.ts"
 import * as Gateway from "../src/Gateway.ts"
 import { HttpLimits, type HttpLimitsShape } from "../src/HttpLimits.ts"
 import * as HttpListener from "../src/HttpListener.ts"
+import { Shutdown, type ShutdownShape } from "../src/Shutdown.ts"
 import * as StubRuntime from "../src/StubRuntime.ts"
 import { Target } from "./Target.ts"
 
@@ -45,6 +46,7 @@ const listener = Layer.suspend(() => {
 })
 
 interface StubParts {
+  readonly shutdown?: ShutdownShape
   readonly identity?: Layer.Layer<Identity>
   /** Besides the gateway's own. */
   readonly routes?: Layer.Layer<
@@ -60,12 +62,13 @@ const serve = (routes: NonNullable<StubParts["routes"]>) =>
 export const layer = (
   options: Partial<StubRuntime.StubOptions> = {},
   limits: Partial<HttpLimitsShape> = {},
-  { identity = Identity.layerBootstrap(Redacted.make(key)), routes }: StubParts = {}
+  { identity = Identity.layerBootstrap(Redacted.make(key)), routes, shutdown }: StubParts = {}
 ) =>
   Layer.merge(routes === undefined ? Gateway.layer : serve(routes), target).pipe(
     Layer.provideMerge(listener),
     Layer.provideMerge(StubRuntime.layer(options)),
     Layer.provide(identity),
+    Layer.provide(shutdown === undefined ? Layer.empty : Layer.succeed(Shutdown, shutdown)),
     Layer.provide(
       Layer.effect(
         HttpLimits,

@@ -37,7 +37,7 @@ export interface SpawnOptions {
   readonly liveness: Liveness.LivenessLimits
 }
 
-/** How long a worker may take from its start until it listens, and from SIGTERM until it is gone. */
+/** How long a worker may take from its start until it listens, and from our hanging up until it is gone. */
 const startTimeout = "60 seconds"
 const stopTimeout = "5 seconds"
 
@@ -137,7 +137,7 @@ const listening = (child: ChildProcess) =>
   })
 
 const stop = (child: ChildProcess, exited: Effect.Effect<unknown>) =>
-  Effect.sync(() => void child.kill("SIGTERM")).pipe(
+  Effect.sync(() => (child.connected ? child.disconnect() : child.kill("SIGKILL"))).pipe(
     Effect.zipRight(exited),
     Effect.timeoutTo({
       duration: stopTimeout,

@@ -19,9 +19,10 @@ export const run = (loadEngine: LoadEngine): void => {
   const path = process.argv[2] ?? die("the socket's path is missing")
   const exit = () => process.exit(0)
 
-  // a parent that is gone can't read results; the terminal's Ctrl-C reaches the whole group, but only the parent decides
+  // a parent that is gone can't read results; the terminal's Ctrl-C and a service manager's SIGTERM reach the whole group, but only
+  // the parent decides: it hangs up when the worker is to end, and may have requests to finish until then
   process.once("disconnect", exit)
-  process.once("SIGTERM", exit)
+  process.on("SIGTERM", () => {})
   process.on("SIGINT", () => {})
   process.once("exit", () => rmSync(path, { force: true }))
 
