@@ -284,7 +284,7 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
       const text = textOf(request.prompt)
       const misfortune = Object.values(Misfortune).find((word) => text.includes(word))
       if (misfortune === Misfortune.waits || misfortune === Misfortune.starves) {
-        if (request.progress) mailbox.unsafeOfferAll(waits)
+        if (request.progress) mailbox.unsafeOfferAll([...waits]) // the mailbox keeps the array
         if (misfortune === Misfortune.starves) {
           yield* mailbox.fail(new QueueTimeout({ model: request.model, waitedMillis: 1500, reasons: [] }))
           return mailbox
