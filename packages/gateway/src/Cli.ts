@@ -10,7 +10,7 @@ import { chatCommand, chatHelp } from "./ChatCommand.ts"
 import { CommandFailure, exitCodes } from "./CommandFailure.ts"
 import { render, summary } from "./CommandHelp.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
-import { modelsCommand, modelsHelp } from "./ModelsCommand.ts"
+import { modelsCommand, modelsHelp, modelsSubcommands } from "./ModelsCommand.ts"
 import { pullCommand, pullHelp } from "./PullCommand.ts"
 import { serveCommand, serveHelp } from "./ServeCommand.ts"
 import { treeCommand, treeHelp } from "./TreeCommand.ts"
@@ -43,7 +43,7 @@ const rootPage = render(
 /** The help page of each command. */
 const pages = new Map([
   ["serve", render(serveCommand, serveHelp)],
-  ["models", render(modelsCommand, modelsHelp)],
+  ["models", render(modelsCommand, modelsHelp, modelsSubcommands)],
   ["pull", render(pullCommand, pullHelp)],
   ["tree", render(treeCommand, treeHelp)],
   ["chat", render(chatCommand, chatHelp)],

@@ -14,6 +14,7 @@ import * as Completions from "./Completions.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Health from "./Health.ts"
 import * as Metrics from "./Metrics.ts"
+import * as ModelCatalogRoutes from "./ModelCatalogRoutes.ts"
 import * as Models from "./Models.ts"
 import { type HelixError, toResponse } from "./OpenAiErrors.ts"
 import { RequestInfo, withProcessingTime } from "./RequestInfo.ts"
@@ -62,6 +63,7 @@ export const routes = Layer.mergeAll(
   Embeddings.layer,
   Health.layer,
   Metrics.layer,
+  ModelCatalogRoutes.layer,
   Models.layer,
   Rerank.layer,
   Tokenization.layer,

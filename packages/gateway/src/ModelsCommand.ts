@@ -1,13 +1,17 @@
 /** `helixflow models` */
-import { Command, Options } from "@effect/cli"
+import { Args, Command, Options } from "@effect/cli"
+import { HttpClientRequest } from "@effect/platform"
 import { Console, Effect } from "effect"
-import type { CommandHelp } from "./CommandHelp.ts"
+import { type CommandHelp, summary } from "./CommandHelp.ts"
+import { CatalogModel, CatalogModels } from "./ModelCatalogApi.ts"
+import { bytes } from "./PullProgress.ts"
 import { type Model, ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
 
 const json = Options.boolean("json").pipe(
   Options.withDescription("Print what the server says of each as a JSON array.")
 )
+const model = Args.text({ name: "model" }).pipe(Args.withDescription("Its id or an alias."))
 
 /** Columns as wide as their widest cell, two spaces apart. */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
@@ -22,23 +26,84 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
     .join("\n")
 }
 
-const rows = (models: ReadonlyArray<Model>) => [
+const publicRows = (models: ReadonlyArray<Model>) => [
   ["MODEL", "TASK", "CONTEXT"],
   ...models.map(({ id, task = "-", max_model_len }) => [id, task, max_model_len?.toString() ?? "-"])
 ]
 
-export const modelsCommand = Command.make("models", { json, ...serverOptions }, ({ json, ...server }) =>
+/** Where a model runs, or that it does not. */
+const whereabouts = ({ replicas }: CatalogModel): string =>
+  replicas.map(({ active, device, slots, state }) => `${state} on ${device} ${active}/${slots}`).join(", ") || "-"
+
+const catalogRows = (models: ReadonlyArray<CatalogModel>) => [
+  ["MODEL", "TASK", "CONTEXT", "MEMORY", "LOADED"],
+  ...models.map((entry) => [entry.id, entry.task, String(entry.context), bytes(entry.claim_bytes), whereabouts(entry)])
+]
+
+/** Everything that an operator may see; what anybody may, where the key is no operator's or the server another one. */
+const list = (asJson: boolean) =>
   Effect.gen(function* () {
     const client = yield* ServerClient
-    const models = yield* client.models
-    yield* Console.log(json ? JSON.stringify(models, null, 2) : table(rows(models)))
+    yield* client.call(HttpClientRequest.get("/admin/v1/models"), CatalogModels).pipe(
+      Effect.tap(({ data }) => Console.log(asJson ? JSON.stringify(data, null, 2) : table(catalogRows(data)))),
+      Effect.tap(({ refused }) =>
+        Effect.forEach(refused, ({ id, reason }) => Console.error(`${id} can't be served: ${reason}`))
+      ),
+      Effect.catchIf(
+        (error) => error._tag === "ServerRefused" && (error.status === 403 || error.status === 404),
+        () =>
+          Effect.flatMap(client.models, (models) =>
+            Console.log(asJson ? JSON.stringify(models, null, 2) : table(publicRows(models)))
+          )
+      )
+    )
+  })
+
+const pathOf = (id: string, action = "") => `/admin/v1/models/${encodeURIComponent(id)}${action}`
+
+const lsCommand = Command.make("ls", { json, ...serverOptions }, ({ json, ...server }) =>
+  list(json).pipe(againstServer(server))
+).pipe(Command.withDescription("List them, as `helixflow models` does."))
+
+const loadCommand = Command.make("load", { model, ...serverOptions }, ({ model, ...server }) =>
+  Effect.gen(function* () {
+    const client = yield* ServerClient
+    const loaded = yield* client.call(HttpClientRequest.post(pathOf(model, "/load")), CatalogModel)
+    yield* Console.log(`${loaded.id} is ${whereabouts(loaded)}`)
   }).pipe(againstServer(server))
-).pipe(Command.withDescription("List the models of a running server."))
+).pipe(Command.withDescription("Load a model before anyone asks for it."))
+
+const unloadCommand = Command.make("unload", { model, ...serverOptions }, ({ model, ...server }) =>
+  Effect.gen(function* () {
+    const client = yield* ServerClient
+    const unloaded = yield* client.call(HttpClientRequest.post(pathOf(model, "/unload")), CatalogModel)
+    yield* Console.log(`${unloaded.id} is not loaded; its memory is free.`)
+  }).pipe(againstServer(server))
+).pipe(Command.withDescription("Let its requests end, stop its workers and free its memory."))
+
+const rmCommand = Command.make("rm", { model, ...serverOptions }, ({ model, ...server }) =>
+  Effect.gen(function* () {
+    const client = yield* ServerClient
+    yield* client.send(HttpClientRequest.del(pathOf(model)))
+    yield* Console.log(`${model} is removed.`)
+  }).pipe(againstServer(server))
+).pipe(Command.withDescription("Unload it and delete its folder."))
+
+export const modelsCommand = Command.make("models", { json, ...serverOptions }, ({ json, ...server }) =>
+  list(json).pipe(againstServer(server))
+).pipe(
+  Command.withDescription("List the models of a running server, load, unload and remove them."),
+  Command.withSubcommands([lsCommand, loadCommand, unloadCommand, rmCommand])
+)
 
 export const modelsHelp: CommandHelp = {
-  usage: ["models [options]"],
+  usage: ["models [options]", "models load|unload|rm <model> [options]"],
   examples: [
     ["helixflow models", "a table"],
-    ["helixflow models --json", "for scripts"]
+    ["helixflow models --json", "for scripts"],
+    ["helixflow models load org/name", "before anyone asks for it"],
+    ["helixflow models rm org/name", "what `helixflow pull` fetched"]
   ]
 }
+
+export const modelsSubcommands = [summary(lsCommand), summary(loadCommand), summary(unloadCommand), summary(rmCommand)]

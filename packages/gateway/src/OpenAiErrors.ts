@@ -47,6 +47,7 @@ export const table: Table = {
     headers: { allow: allowed.join(", ") }
   }),
   RequestTimeout: () => client(408, "request_timeout"),
+  ModelInUse: () => client(409, "model_in_use", "model"),
   PayloadTooLarge: () => client(413, "request_too_large"),
   HostNotAllowed: () => client(421, "host_not_allowed"),
   UnsupportedMediaType: () => client(415, "unsupported_media_type"),

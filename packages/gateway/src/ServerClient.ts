@@ -90,6 +90,8 @@ export class ServerClient extends Context.Tag("@helixflow/gateway/ServerClient")
       request: HttpClientRequest.HttpClientRequest,
       answer: Schema.Schema<A, I>
     ) => Effect.Effect<A, ServerError>
+    /** Asks for something whose answer says nothing. */
+    readonly send: (request: HttpClientRequest.HttpClientRequest) => Effect.Effect<void, ServerError>
     readonly models: Effect.Effect<ReadonlyArray<Model>, ServerError>
     /** By its id or an alias. */
     readonly model: (name: string) => Effect.Effect<Model, ServerError>
@@ -160,6 +162,7 @@ const make = (
   return {
     url,
     call,
+    send: (request) => Effect.asVoid(execute(request)),
     models: Effect.map(call(HttpClientRequest.get("/v1/models"), ModelList), ({ data }) => data),
     model: (name) =>
       call(HttpClientRequest.get(`/v1/models/${name.split("/").map(encodeURIComponent).join("/")}`), Model),

@@ -2,6 +2,7 @@
  * A `Runtime` without a fleet: its text is a function of the request, and it comes at once. For tests of the gateway, and for
  * measuring what the gateway itself costs.
  */
+import type { CatalogEntry } from "@helixflow/runtime/Catalog"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { type ClassificationInput, Classifications } from "@helixflow/schema/Classification"
 import {
@@ -256,6 +257,15 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
     return found === undefined ? Effect.fail(new ModelNotFound({ model: name })) : Effect.succeed(found)
   }
 
+  const entry = (spec: ModelSpec): CatalogEntry => ({
+    spec,
+    folder: `/models/${spec.id}`,
+    bundled: false,
+    keptLoaded: false,
+    replicas: []
+  })
+  const findEntry = (name: string) => Effect.map(model(name), entry)
+
   const generate = (slots: Ref.Ref<number>) => (session: SessionId, request: GenerationRequest) =>
     Effect.gen(function* () {
       const mailbox = yield* Mailbox.make<SessionEvent, SessionError>()
@@ -318,6 +328,13 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
   const runtime = (slots: Ref.Ref<number>): Context.Tag.Service<Runtime> => ({
     models: Effect.succeed(models),
     model,
+    catalog: {
+      list: Effect.succeed({ models: models.map(entry), refused: [] }),
+      find: findEntry,
+      load: findEntry,
+      unload: findEntry,
+      remove: (name) => Effect.asVoid(model(name))
+    },
     generate: generate(slots),
     embed: (request) =>
       Effect.gen(function* () {

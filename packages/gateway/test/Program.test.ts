@@ -66,7 +66,9 @@ layer(Server.layer, { timeout: 60_000, excludeTestServices: true })("a started s
       const { env } = yield* Server
       const table = yield* helixflow(["models"], env)
       expect(table).toMatchObject({ code: 0, stderr: "" })
-      expect(table.stdout).toMatch(/^MODEL {13}TASK {13}CONTEXT\nhelix-demo {8}text-generation {2}\d+\n/)
+      expect(table.stdout).toMatch(
+        /^MODEL {13}TASK {13}CONTEXT {2}MEMORY {3}LOADED\nhelix-demo {8}text-generation {2}\d+ .* ready on local\/cpu:0 0\/16\n/
+      )
       const json = yield* helixflow(["models", "--json"], env)
       expect(Schema.decodeSync(Listed)(json.stdout).map(({ id }) => id)).toEqual(["helix-demo", "helix-demo-embed"])
     })

@@ -39,6 +39,8 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
     readonly refused: Effect.Effect<ReadonlyArray<RefusedModel>>
     /** Takes notice of folders that have come, gone or changed. Folders that have not are not read again. */
     readonly refresh: Effect.Effect<void>
+    /** A folder was removed. */
+    readonly forget: (folder: string) => Effect.Effect<void>
   }
 >() {
   /** Reads the folders at start, and again when asked to. */
@@ -72,6 +74,11 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
         models: Effect.sync(() => models),
         refused: Effect.sync(() => [...found.refused].map(([id, error]) => ({ id, error }))),
         refresh,
+        forget: (folder) =>
+          Effect.zipRight(
+            Effect.sync(() => known.delete(folder)),
+            look
+          ),
         find: (name) =>
           Effect.gen(function* () {
             if (found.names.get(name) === undefined) yield* refresh

@@ -8,6 +8,7 @@ import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Explanation, FleetSnapshot } from "@helixflow/schema/Scheduling"
 import { SessionActor, type SessionError, type SessionEvent } from "@helixflow/schema/SessionActor"
 import { Context, Effect, Layer, Mailbox, Option, type Scope } from "effect"
+import * as Catalog from "./Catalog.ts"
 import { schedulerId } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
 import { ModelStore } from "./ModelStore.ts"
@@ -52,6 +53,8 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
       tokens: ReadonlyArray<TokenId>,
       caller?: Caller
     ) => Effect.Effect<{ readonly text: string }, SessionError>
+    /** The models as an operator has them in hand. */
+    readonly catalog: Catalog.Catalog
     readonly readiness: Effect.Effect<Readiness>
     /** Where a request for the model would go now, and why not elsewhere. */
     readonly explain: (model: ModelId) => Effect.Effect<Explanation, ModelNotFound | ActorUnreachable>
@@ -124,6 +127,7 @@ const make = Effect.gen(function* () {
   return Runtime.of({
     models: Effect.zipRight(store.refresh, store.models),
     model,
+    catalog: Catalog.make({ store, directory, defaultModel }),
     generate: (session, request) =>
       Effect.flatMap(openSession(session), (actor) => Mailbox.fromStream(actor.Ask(request))),
     embed: (request) => once((session) => session.Embed(request)),

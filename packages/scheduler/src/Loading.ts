@@ -108,6 +108,16 @@ export const loadAbandoned = (
   }
 }
 
+/** A replica takes no new requests, because it is to be stopped, or takes them again. Undefined: it is not one that runs. */
+export const draining = (state: SchedulerState, replica: ReplicaId, drains: boolean): SchedulerState | undefined => {
+  const life = FleetView.replica(state.view, replica)?.life
+  if (life !== (drains ? "running" : "stopping")) return undefined
+  return {
+    ...state,
+    view: FleetView.updateReplica(state.view, replica, () => ({ life: drains ? "stopping" : "running" }))
+  }
+}
+
 /** A replica that made room is gone and its claim released. */
 export const stopped = (state: SchedulerState, replica: ReplicaId, now: number): SchedulerState => ({
   ...state,

@@ -57,6 +57,28 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions = def
         return slot === undefined ? Effect.void : cell.giveBack(slot.claim, served)
       }).pipe(Effect.withSpan("SchedulerActor.Complete", hot)),
     Progress: ({ request }) => Rpc.fork(progress(cell, request)),
+    // waits, as Place does
+    Evict: ({ model, timeoutMillis }) =>
+      Rpc.fork(
+        Effect.gen(function* () {
+          yield* cell.refreshModels
+          const { view } = cell.state()
+          const replicas = FleetView.replicasOf(view, model)
+          if (FleetView.model(view, model) === undefined && replicas.length === 0) {
+            return yield* new ModelNotFound({ model })
+          }
+          const [busy, evicted] = yield* Effect.partition(
+            replicas,
+            (replica) =>
+              Effect.if(cell.drainAndStop(replica, timeoutMillis), {
+                onTrue: () => Effect.succeed(replica),
+                onFalse: () => Effect.fail(replica)
+              }),
+            { concurrency: "unbounded" }
+          )
+          return { evicted, busy }
+        }).pipe(Effect.withSpan("SchedulerActor.Evict"))
+      ),
     Observe: Effect.fn("SchedulerActor.Observe")(function* (news) {
       yield* cell.refreshModels
       yield* cell.settle((now) => News.observe(cell.state(), news, now))

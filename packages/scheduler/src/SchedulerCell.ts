@@ -8,7 +8,7 @@ import type { Served } from "@helixflow/schema/Caller"
 import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
-import { Clock, Deferred, Effect, Exit, FiberHandle, FiberId, FiberSet, PubSub, Schedule, Stream } from "effect"
+import { Clock, Deferred, Effect, Exit, FiberHandle, FiberId, FiberSet, Option, PubSub, Schedule, Stream } from "effect"
 import { Fleet } from "./Fleet.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Loading from "./Loading.ts"
@@ -42,6 +42,8 @@ export interface SchedulerCell {
   readonly answerTo: (ticket: number) => Deferred.Deferred<Grant, Refusal>
   /** Ends a placement by its claim. What is gone or going already needs nothing. */
   readonly giveBack: (claim: ReservationId, served?: Served) => Effect.Effect<void>
+  /** Drains a replica and stops it. False: it still had requests at the deadline and goes on, or is not one that runs. */
+  readonly drainAndStop: (replica: ReplicaId, timeoutMillis: number) => Effect.Effect<boolean>
   /** Releases a claim at its device: before it returns, or else as soon as the device can be told. */
   readonly release: (device: DeviceId, claim: ReservationId) => Effect.Effect<void>
   readonly events: Stream.Stream<SchedulerEvent>
@@ -159,6 +161,22 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       return Effect.zipRight(fleet.stopReplica(replica), releaseThen(device, reservation, gone))
     })
 
+  const drainAndStop = (replica: ReplicaId, timeoutMillis: number): Effect.Effect<boolean> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        const draining = Loading.draining(state, replica, true)
+        if (draining === undefined) return Effect.succeed(false)
+        state = draining
+        const goesOn = settle(() => ({ state: Loading.draining(state, replica, false) ?? state, commands: [] }))
+        return restore(Effect.timeoutOption(idle(replica), timeoutMillis)).pipe(
+          Effect.onInterrupt(() => goesOn),
+          Effect.flatMap((drained) =>
+            Option.isSome(drained) ? Effect.as(evict(replica), true) : Effect.as(goesOn, false)
+          )
+        )
+      })
+    )
+
   const load = (plan: LoadPlan) =>
     LoadJob.run({
       fleet,
@@ -214,6 +232,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       state = Placing.withdraw(state, model, ticket)
     },
     giveBack,
+    drainAndStop,
     release: (device, claim) => releaseThen(device, claim, Effect.void),
     events: Stream.fromPubSub(events)
   }

@@ -12,6 +12,16 @@ export class ModelNotFound extends Schema.TaggedError<ModelNotFound>()("ModelNot
   }
 }
 
+/** A model can't be unloaded or removed: it has requests, or is kept. */
+export class ModelInUse extends Schema.TaggedError<ModelInUse>()("ModelInUse", {
+  model: Schema.String,
+  reason: Schema.String
+}) {
+  override get message() {
+    return `The model \`${this.model}\` is in use: ${this.reason}.`
+  }
+}
+
 /** The model exists but does something else, e.g. a chat with an embedding model. */
 export class TaskNotSupported extends Schema.TaggedError<TaskNotSupported>()("TaskNotSupported", {
   model: ModelId,

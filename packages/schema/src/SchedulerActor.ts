@@ -46,6 +46,16 @@ export class Progress extends Rpc.make("Progress", {
   stream: true
 }) {}
 
+/**
+ * Stops the replicas of a model and gives their memory back, which is believed when their processes are gone. Those with requests take
+ * no new ones, and are waited for: what is still busy at the deadline goes on as before, as does what is being loaded.
+ */
+export class Evict extends Rpc.make("Evict", {
+  payload: { model: ModelId, timeoutMillis: Schema.Positive },
+  success: Schema.Struct({ evicted: Schema.Array(ReplicaId), busy: Schema.Array(ReplicaId) }),
+  error: ModelNotFound
+}) {}
+
 /** News from a GpuActor or a ModelActor. */
 export class Observe extends Rpc.make("Observe", {
   payload: { devices: Schema.Array(DeviceStatus), replicas: Schema.Array(ReplicaStatus) }
@@ -63,6 +73,6 @@ export class View extends Rpc.make("View", { success: FleetSnapshot }) {}
 /** Decisions as they are made. A watcher that falls 1,024 behind loses the oldest. */
 export class Watch extends Rpc.make("Watch", { success: SchedulerEvent, stream: true }) {}
 
-export const SchedulerActor = RpcGroup.make(Place, Complete, Progress, Observe, Explain, View, Watch).middleware(
+export const SchedulerActor = RpcGroup.make(Place, Complete, Progress, Evict, Observe, Explain, View, Watch).middleware(
   MailboxLimit
 )

@@ -1,0 +1,52 @@
+/** `/admin/v1/models`: what there is and where it runs; loading, unloading, removing. */
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "@effect/platform"
+import { ModelTask, PolicyName, ReplicaState } from "@helixflow/schema/Model"
+import { Schema } from "effect"
+
+/** Times are seconds since the epoch. */
+export const ReplicaView = Schema.Struct({
+  id: Schema.String,
+  device: Schema.String,
+  state: ReplicaState,
+  active: Schema.Int,
+  slots: Schema.Int,
+  since: Schema.Number,
+  pid: Schema.NullOr(Schema.Int),
+  rss_bytes: Schema.NullOr(Schema.Number),
+  last_failure: Schema.NullOr(Schema.String)
+})
+
+export const CatalogModel = Schema.Struct({
+  id: Schema.String,
+  object: Schema.Literal("model"),
+  aliases: Schema.Array(Schema.String),
+  task: ModelTask,
+  folder: Schema.String,
+  bundled: Schema.Boolean,
+  kept_loaded: Schema.Boolean,
+  context: Schema.Int,
+  slots: Schema.Int,
+  max_replicas: Schema.Int,
+  policy: PolicyName,
+  /** What a replica claims, and of that what is no KV cache. */
+  claim_bytes: Schema.Number,
+  weights_bytes: Schema.Number,
+  replicas: Schema.Array(ReplicaView)
+})
+export type CatalogModel = typeof CatalogModel.Type
+
+export const CatalogModels = Schema.Struct({
+  object: Schema.Literal("list"),
+  data: Schema.Array(CatalogModel),
+  /** Folders that can't be served, and why. */
+  refused: Schema.Array(Schema.Struct({ id: Schema.String, reason: Schema.String }))
+})
+
+const path = Schema.Struct({ id: Schema.String })
+
+export const ModelCatalogApi = HttpApiGroup.make("models")
+  .add(HttpApiEndpoint.get("list", "/admin/v1/models").addSuccess(CatalogModels))
+  .add(HttpApiEndpoint.get("show", "/admin/v1/models/:id").setPath(path).addSuccess(CatalogModel))
+  .add(HttpApiEndpoint.post("load", "/admin/v1/models/:id/load").setPath(path).addSuccess(CatalogModel))
+  .add(HttpApiEndpoint.post("unload", "/admin/v1/models/:id/unload").setPath(path).addSuccess(CatalogModel))
+  .add(HttpApiEndpoint.del("remove", "/admin/v1/models/:id").setPath(path).addSuccess(HttpApiSchema.NoContent))

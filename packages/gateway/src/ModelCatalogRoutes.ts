@@ -1,0 +1,63 @@
+/** What `ModelCatalogApi.ts` defines, served. */
+import type { CatalogEntry } from "@helixflow/runtime/Catalog"
+import { Runtime } from "@helixflow/runtime/Runtime"
+import { Effect } from "effect"
+import * as AdminRouter from "./AdminRouter.ts"
+import { type CatalogModel, ModelCatalogApi } from "./ModelCatalogApi.ts"
+
+const toView = ({ bundled, folder, keptLoaded, replicas, spec }: CatalogEntry): CatalogModel => ({
+  id: spec.id,
+  object: "model",
+  aliases: spec.aliases,
+  task: spec.task,
+  folder,
+  bundled,
+  kept_loaded: keptLoaded,
+  context: spec.context,
+  slots: spec.slots,
+  max_replicas: spec.replicas,
+  policy: spec.policy,
+  claim_bytes: spec.claim,
+  weights_bytes: spec.weights,
+  replicas: replicas.map(({ active, device, lastFailure, pid, replica, rss, since, slots, state }) => ({
+    id: replica,
+    device,
+    state,
+    active,
+    slots,
+    since: since / 1000,
+    pid,
+    rss_bytes: rss,
+    last_failure: lastFailure
+  }))
+})
+
+const catalog = Effect.map(Runtime, (runtime) => runtime.catalog)
+
+export const layer = AdminRouter.implement(ModelCatalogApi, {
+  list: () =>
+    Effect.gen(function* () {
+      const { models, refused } = yield* (yield* catalog).list
+      return {
+        object: "list" as const,
+        data: models.map(toView),
+        refused: refused.map(({ error, id }) => ({ id, reason: error.message }))
+      }
+    }),
+  show: ({ path }) =>
+    Effect.map(
+      Effect.flatMap(catalog, (models) => models.find(path.id)),
+      toView
+    ),
+  load: ({ path }) =>
+    Effect.map(
+      Effect.flatMap(catalog, (models) => models.load(path.id)),
+      toView
+    ),
+  unload: ({ path }) =>
+    Effect.map(
+      Effect.flatMap(catalog, (models) => models.unload(path.id)),
+      toView
+    ),
+  remove: ({ path }) => Effect.flatMap(catalog, (models) => models.remove(path.id))
+})

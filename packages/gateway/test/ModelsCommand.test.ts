@@ -1,0 +1,71 @@
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { FileSystem } from "@effect/platform"
+import { NodeContext } from "@effect/platform-node"
+import { expect, layer } from "@effect/vitest"
+import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
+import { Context, Effect, Layer } from "effect"
+import { commit, type Hub, hubServer } from "./HubServer.ts"
+import { helixflow, type Started, startServer } from "./Program.ts"
+
+/** A started server and a hub with a model that the server does not have. */
+class Setting extends Context.Tag("@helixflow/gateway/test/Setting")<
+  Setting,
+  { readonly server: Started; readonly hub: Hub }
+>() {
+  static readonly layer = Layer.scoped(
+    Setting,
+    Effect.gen(function* () {
+      const files = yield* FileSystem.FileSystem
+      const repository = yield* files.makeTempDirectoryScoped()
+      writeTinyChatModel(repository)
+      return { server: yield* startServer(), hub: yield* hubServer(repository) }
+    })
+  ).pipe(Layer.provide(NodeContext.layer))
+}
+
+const run = (...args: ReadonlyArray<string>) =>
+  Effect.flatMap(Setting, ({ hub, server }) => helixflow(args, { ...server.env, HF_ENDPOINT: hub.url }))
+
+layer(Setting.layer, { timeout: 60_000, excludeTestServices: true })("the models of a running server", (it) => {
+  it.effect("can be fetched, loaded, asked, unloaded and removed, without a restart", () =>
+    Effect.gen(function* () {
+      const { server } = yield* Setting
+      const pulled = yield* run("pull", "org/model")
+      expect(pulled).toMatchObject({ code: 0, stdout: expect.stringContaining(commit) })
+      const folder = join(server.env["HELIX_MODELS_DIR"] ?? "", "org", "model")
+      expect(pulled.stdout).toContain(folder)
+
+      expect(yield* run("models", "load", "org/model")).toEqual({
+        code: 0,
+        stdout: "org/model is ready on local/cpu:0 0/16\n",
+        stderr: ""
+      })
+      expect((yield* run("models")).stdout).toMatch(/^org\/model {9}text-generation .* ready on local\/cpu:0 0\/16$/m)
+      expect((yield* run("chat", "--model", "org/model", "--max-tokens", "4", "Hello!")).code).toBe(0)
+      expect((yield* run("models", "unload", "org/model")).stdout).toContain("its memory is free")
+      expect((yield* run("models", "ls")).stdout).toMatch(/^org\/model {9}text-generation .* -$/m)
+
+      expect((yield* run("models", "rm", "org/model")).code).toBe(0)
+      expect(existsSync(folder)).toBe(false)
+      expect((yield* run("models")).stdout).not.toContain("org/model")
+    })
+  )
+
+  it.effect("are refused what would harm the server, with a reason", () =>
+    Effect.gen(function* () {
+      const refusals = [
+        [["models", "unload", "helix-demo"], "it is the default model, which is kept loaded"],
+        [["models", "load", "nobody"], "does not exist"],
+        [["models", "rm", "../nobody"], "does not exist"],
+        [["pull", "../nobody"], "must be like org/name"],
+        [["pull", "org/nobody"], "The hub has no model"]
+      ] as const
+      for (const [args, reason] of refusals) {
+        const { code, stderr, stdout } = yield* run(...args)
+        expect(code, args.join(" ")).not.toBe(0)
+        expect(stdout + stderr).toContain(reason)
+      }
+    })
+  )
+})

@@ -1,0 +1,130 @@
+/** The models of this node as an operator has them in hand: what there is and where it runs, loading, unloading, removing. */
+import * as fs from "node:fs/promises"
+import * as path from "node:path"
+import { type ActorUnreachable, type LoadFailed, ModelInUse, type ModelNotFound } from "@helixflow/schema/Errors"
+import { type ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
+import type { ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import type { SessionError } from "@helixflow/schema/SessionActor"
+import { type Context, Effect, Option } from "effect"
+import { bundledModelsDir } from "./BundledModels.ts"
+import { type Directory, schedulerId } from "./Directory.ts"
+import type { ModelStore, RefusedModel } from "./ModelStore.ts"
+
+export interface CatalogEntry {
+  readonly spec: ModelSpec
+  /** Absolute. */
+  readonly folder: string
+  /** Whether it came with HelixFlow. */
+  readonly bundled: boolean
+  /** Whether it is loaded whenever it is not. */
+  readonly keptLoaded: boolean
+  readonly replicas: ReadonlyArray<ReplicaStatus>
+}
+
+export interface CatalogList {
+  readonly models: ReadonlyArray<CatalogEntry>
+  readonly refused: ReadonlyArray<RefusedModel>
+}
+
+/** What keeps a request from getting a place keeps a model from being loaded. */
+export type LoadError = Exclude<SessionError, { readonly _tag: "EngineFailed" }>
+export interface Catalog {
+  readonly list: Effect.Effect<CatalogList, ActorUnreachable>
+  readonly find: (name: string) => Effect.Effect<CatalogEntry, ModelNotFound | LoadFailed | ActorUnreachable>
+  /** Succeeds when a replica is ready, at once if one is. Others may leave to make room for it. */
+  readonly load: (name: string) => Effect.Effect<CatalogEntry, LoadError>
+  /** Succeeds when the model's processes are gone. Requests that run are waited for; a later request loads it again. */
+  readonly unload: (
+    name: string
+  ) => Effect.Effect<CatalogEntry, ModelNotFound | LoadFailed | ModelInUse | ActorUnreachable>
+  /** Unloads the model and deletes its folder. */
+  readonly remove: (name: string) => Effect.Effect<void, ModelNotFound | LoadFailed | ModelInUse | ActorUnreachable>
+}
+
+export interface CatalogOptions {
+  readonly store: Context.Tag.Service<typeof ModelStore>
+  readonly directory: Directory
+  readonly defaultModel: Option.Option<ModelSpec>
+}
+
+const loadTimeoutMillis = 300_000
+/** How long requests in progress are waited for before a model counts as in use. */
+const drainTimeoutMillis = 30_000
+
+const isBelow = (folder: string, parent: string): boolean => {
+  const relative = path.relative(parent, folder)
+  return relative !== "" && !relative.startsWith("..") && !path.isAbsolute(relative)
+}
+
+const isBundled = (folder: string): boolean => Option.exists(bundledModelsDir(), (parent) => isBelow(folder, parent))
+
+export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalog => {
+  const scheduler = directory.scheduler.find(schedulerId)
+  const isKept = (model: ModelId) => Option.exists(defaultModel, ({ id }) => id === model)
+  let loads = 0
+
+  const replicas = Effect.map(
+    Effect.flatMap(scheduler, (actor) => actor.View()),
+    (view) => view.replicas.filter(({ state }) => state !== "absent")
+  )
+  const find: Catalog["find"] = (name) =>
+    Effect.gen(function* () {
+      const { folder, spec } = yield* store.find(name)
+      const own = (yield* replicas).filter(({ model }) => model === spec.id)
+      return { spec, folder, bundled: isBundled(folder), keptLoaded: isKept(spec.id), replicas: own }
+    })
+
+  const unload: Catalog["unload"] = (name) =>
+    Effect.gen(function* () {
+      const { spec } = yield* store.find(name)
+      if (isKept(spec.id)) {
+        return yield* new ModelInUse({ model: spec.id, reason: "it is the default model, which is kept loaded" })
+      }
+      const actor = yield* scheduler
+      const { busy } = yield* actor.Evict({ model: spec.id, timeoutMillis: drainTimeoutMillis })
+      if (busy.length > 0) {
+        return yield* new ModelInUse({
+          model: spec.id,
+          reason: `${busy.join(", ")} ${busy.length === 1 ? "is" : "are"} loading or still had requests after 30 s`
+        })
+      }
+      return yield* find(name)
+    })
+
+  return {
+    list: Effect.gen(function* () {
+      yield* store.refresh
+      const models = yield* Effect.forEach(yield* store.models, ({ id }) => Effect.option(find(id)))
+      return { models: models.flatMap(Option.toArray), refused: yield* store.refused }
+    }),
+    find,
+    load: (name) =>
+      Effect.gen(function* () {
+        const { spec } = yield* store.find(name)
+        const actor = yield* scheduler
+        const request = RequestId.make(`load-${++loads}/${spec.id}`)
+        yield* Effect.acquireUseRelease(
+          Effect.interruptible(actor.Place({ request, model: spec.id, not: [], timeoutMillis: loadTimeoutMillis })),
+          () => Effect.void,
+          () => Effect.ignoreLogged(actor.Complete({ reservation: ReservationId.make(request) }))
+        )
+        return yield* find(name)
+      }),
+    unload,
+    remove: (name) =>
+      Effect.gen(function* () {
+        const { bundled, folder, spec } = yield* find(name)
+        if (bundled) return yield* new ModelInUse({ model: spec.id, reason: "it comes with HelixFlow" })
+        yield* unload(name)
+        yield* Effect.promise(() => removeFolder(folder))
+        yield* store.forget(folder)
+      })
+  }
+}
+
+/** In one step for whoever looks, however long the deleting takes. */
+const removeFolder = async (folder: string): Promise<void> => {
+  const doomed = path.join(path.dirname(folder), `.removed-${path.basename(folder)}-${process.pid}-${Date.now()}`)
+  await fs.rename(folder, doomed)
+  await fs.rm(doomed, { recursive: true })
+}
