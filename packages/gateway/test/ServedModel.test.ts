@@ -205,6 +205,26 @@ describe("a worker that is frozen", () => {
   )
 })
 
+describe("a worker that is frozen when its server is killed", () => {
+  it.scopedLive("is killed by the next server that starts", () =>
+    Effect.gen(function* () {
+      const server = yield* startServer({ HELIX_BOOTSTRAP_KEY: key, HELIX_FREEZE_TIMEOUT: "1h" })
+      const orphans = workersOf(server)
+      assert.isNotEmpty(orphans)
+      for (const pid of orphans) process.kill(pid, "SIGSTOP")
+      // its output stays open, since its workers have it too: its end is seen by its pid alone
+      process.kill(server.pid, "SIGKILL")
+      yield* Effect.sync(() => isAlive(server.pid)).pipe(
+        Effect.repeat({ while: (alive) => alive, schedule: Schedule.spaced("20 millis") }),
+        Effect.timeout("10 seconds")
+      )
+      assert.deepStrictEqual(orphans.filter(isAlive), [...orphans])
+      yield* startServer({ HELIX_BOOTSTRAP_KEY: key, HELIX_DATA_DIR: server.dataDir })
+      assert.deepStrictEqual(orphans.filter(isAlive), [])
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+})
+
 describe("a client that hangs up", () => {
   it.scopedLive("frees its slot", () =>
     Effect.gen(function* () {

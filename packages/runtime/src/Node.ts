@@ -25,6 +25,7 @@ import * as InProcess from "./InProcess.ts"
 import * as Isolation from "./Isolation.ts"
 import * as LocalFleet from "./LocalFleet.ts"
 import { ModelStore } from "./ModelStore.ts"
+import * as Orphans from "./Orphans.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as Supervisor from "./Supervisor.ts"
 import { WorkerProgram } from "./WorkerEntry.ts"
@@ -59,6 +60,8 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
       const devices = metered.map(({ device }) => device)
       const defaultModel = yield* DefaultModel.choose(config.defaultModel, store)
       const directory = Directory.make()
+      const records = path.join(config.dataDir, "workers")
+      yield* Orphans.sweep(records)
       const workers = {
         directory,
         store,
@@ -66,7 +69,8 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
         worker: {
           entry: yield* WorkerProgram,
           socketDir: yield* privateFolder,
-          liveness: config.liveness
+          liveness: config.liveness,
+          records
         }
       }
       const fleet = LocalFleet.make(workers)

@@ -4,9 +4,10 @@ import { join } from "node:path"
 import { ActorUnreachable } from "@helixflow/schema/Errors"
 import type { ReplicaId } from "@helixflow/schema/Ids"
 import { Worker } from "@helixflow/schema/Worker"
-import { Data, Deferred, Effect, Schedule, type Scope } from "effect"
+import { Data, Deferred, Effect, ExecutionStrategy, Schedule, Scope } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import * as Liveness from "./Liveness.ts"
+import * as Orphans from "./Orphans.ts"
 import * as ProcessState from "./ProcessState.ts"
 import * as UnixSocket from "./UnixSocket.ts"
 import type { WorkerEntry } from "./WorkerEntry.ts"
@@ -35,6 +36,8 @@ export interface SpawnOptions {
   /** A folder only this user can open, with a short path: socket paths are limited to about 100 bytes. */
   readonly socketDir: string
   readonly liveness: Liveness.LivenessLimits
+  /** Where it is written down, so that it is found should it outlive us. */
+  readonly records: string
 }
 
 /** How long a worker may take from its start until it listens, and from our hanging up until it is gone. */
@@ -58,6 +61,8 @@ export const spawn = Effect.fnUntraced(function* (
   const memoryKills = ProcessState.memoryKills()
   /** Why we have killed it. */
   let sentence: WorkerEnd | null = null
+  // closes when the process is gone
+  const recorded = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const child = fork(options.entry.path, [path], {
@@ -79,6 +84,7 @@ export const spawn = Effect.fnUntraced(function* (
   )
   const exited = Deferred.await(exit)
   const pid = child.pid ?? 0
+  yield* Scope.extend(Orphans.record({ folder: options.records, sockets: options.socketDir }, pid), recorded)
 
   /** Looks at the process until it must be killed. `hasAnswered`: since the last look, or it owes no answer. */
   const watch = (hasAnswered: () => boolean) =>

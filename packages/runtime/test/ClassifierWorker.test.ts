@@ -20,6 +20,7 @@ const spawn = WorkerProcess.spawn({
   replica: makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("tiny"), 0),
   entry: WorkerEntry.resolve(),
   socketDir: root,
+  records: path.join(root, "workers"),
   liveness: { freezeMillis: 20_000, stepMillis: 20_000 }
 })
 

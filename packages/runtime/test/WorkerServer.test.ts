@@ -31,6 +31,7 @@ const spawn = WorkerProcess.spawn({
   replica: makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("tiny"), 0),
   entry: WorkerEntry.resolve(),
   socketDir: root,
+  records: path.join(root, "workers"),
   liveness: { freezeMillis: 500, stepMillis: 20_000 }
 })
 type Worker = Effect.Effect.Success<typeof spawn>["client"]
