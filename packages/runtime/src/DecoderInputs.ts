@@ -1,5 +1,6 @@
 /** What a text graph is given besides its cache, for a run of some tokens of some sequences. Pure. */
 import type { DecoderGraph, IntegerType } from "./DecoderGraph.ts"
+import { LOGITS_OF } from "./LogitsPatch.ts"
 
 /** A run of `count` new tokens for each of `lengths.length` slots from `first` on. */
 export interface DecoderRun {
@@ -10,7 +11,7 @@ export interface DecoderRun {
   readonly count: number
   /** Tokens that each row's slot holds. */
   readonly lengths: ReadonlyArray<number>
-  /** For how many of the last tokens of a row logits are wanted, where the graph can choose. */
+  /** For how many of the last tokens of a row logits are wanted; graphs that can't choose compute more. */
   readonly keep: number
 }
 
@@ -47,8 +48,13 @@ function integerInput(name: string, type: IntegerType, { graph, run, past }: Giv
       return { data: positionsOf(run, type), dims: [rows, run.count] }
     case "attention_mask":
       return attentionMask(graph, run, past, type)
-    default:
-      return { data: type === "int64" ? BigInt64Array.of(BigInt(run.keep)) : Int32Array.of(run.keep), dims: [] }
+    case LOGITS_OF:
+      return { data: chosenTokens(run), dims: [1, rows * run.keep, 2] }
+    default: {
+      // 0 would ask for all
+      const keep = Math.max(1, run.keep)
+      return { data: type === "int64" ? BigInt64Array.of(BigInt(keep)) : Int32Array.of(keep), dims: [] }
+    }
   }
 }
 
@@ -57,6 +63,28 @@ function tokensOf({ tokens }: DecoderRun, type: IntegerType): IntegerInput["data
   const data = new BigInt64Array(tokens.length)
   for (const [index, token] of tokens.entries()) data[index] = BigInt(token)
   return data
+}
+
+/** Row and place in it of every token whose logits are wanted. */
+function chosenTokens({ lengths, count, keep }: DecoderRun): BigInt64Array {
+  const chosen = new BigInt64Array(lengths.length * keep * 2)
+  for (let index = 0; index < lengths.length * keep; index++) {
+    chosen[2 * index] = BigInt(Math.floor(index / keep))
+    chosen[2 * index + 1] = BigInt(count - keep + (index % keep))
+  }
+  return chosen
+}
+
+/** Shape of a run's logits. */
+export function logitsShape(graph: DecoderGraph, rows: number, perRow: number): ReadonlyArray<number> {
+  return graph.integers.has(LOGITS_OF) ? [1, rows * perRow, graph.vocabulary] : [rows, perRow, graph.vocabulary]
+}
+
+/** Rows of logits that a graph gives for each sequence of a run. */
+export function logitsPerRow(graph: DecoderGraph, { count, keep }: DecoderRun): number {
+  if (graph.lastLogitsOnly) return 1
+  if (graph.integers.has(LOGITS_OF)) return keep
+  return graph.logitsToKeep === null ? count : Math.max(1, keep)
 }
 
 function positionsOf({ lengths, count }: DecoderRun, type: IntegerType): IntegerInput["data"] {

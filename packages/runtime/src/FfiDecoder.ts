@@ -5,7 +5,7 @@
  */
 import type { Decoder } from "./Decoder.ts"
 import type { DecoderGraph, KvValue } from "./DecoderGraph.ts"
-import { type DecoderRun, integerInputs, pastLength } from "./DecoderInputs.ts"
+import { type DecoderRun, integerInputs, logitsPerRow, logitsShape, pastLength } from "./DecoderInputs.ts"
 import { type Floats, makeFloats } from "./Floats.ts"
 import { newColumnsOutput } from "./GraphPatch.ts"
 import { fromFloat16 } from "./HalfFloat.ts"
@@ -14,7 +14,7 @@ import type { OrtSession, OrtTensor, TensorScope } from "./OrtSession.ts"
 
 export interface FfiDecoderOptions {
   readonly session: OrtSession
-  /** If it is not `grouped`, the session's graph is patched. */
+  /** As it was loaded. If it is not `grouped`, the session's graph is patched. */
   readonly graph: DecoderGraph
   readonly slots: number
 }
@@ -46,19 +46,20 @@ export class FfiDecoder implements Decoder {
     this.width = graph.attention === "exact" ? 1 : slots
     if (!graph.lastLogitsOnly) {
       this.verify = ({ slot, tokens, from }) =>
-        this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep: tokens.length }, true)
+        this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep: tokens.length })
     }
   }
 
   readonly prefill: Decoder["prefill"] = async ({ slot, tokens, from, logits }) => {
-    const rows = await this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep: 1 }, logits)
+    const keep = logits ? 1 : 0
+    const rows = await this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep })
     return logits ? rows.subarray(rows.length - this.vocabulary) : null
   }
 
   readonly verify?: NonNullable<Decoder["verify"]>
 
   readonly decode: Decoder["decode"] = ({ first, tokens, lengths }) =>
-    this.#run({ first, tokens, count: 1, lengths, keep: 1 }, true)
+    this.#run({ first, tokens, count: 1, lengths, keep: 1 })
 
   readonly reserve: Decoder["reserve"] = (tokens, used) => {
     const capacity = this.#cache.capacity
@@ -78,8 +79,8 @@ export class FfiDecoder implements Decoder {
     this.#releaseViews()
   }
 
-  /** A row of logits for each new token, or for the last ones alone where the graph can do that; none if they are not wanted. */
-  async #run(run: DecoderRun, wantLogits: boolean): Promise<Float32Array> {
+  /** A row of logits for each new token, or for the last ones alone where the graph can do that; none if none are wanted. */
+  async #run(run: DecoderRun): Promise<Float32Array> {
     const rows = run.lengths.length
     const past = this.#inPlace ? this.#cache.capacity : pastLength(this.#graph, run, this.#cache.capacity)
     const inputs = new Map<string, OrtTensor>()
@@ -97,21 +98,16 @@ export class FfiDecoder implements Decoder {
         if (data === undefined) outputs.set(kv.present, given)
         else outputs.set(newColumnsOutput(kv), scope.tensor(data, [rows, kv.heads, run.count, kv.dimension]))
       }
-      const counted = this.#rowsOfLogits(run)
-      const logits = this.#logitsOf(wantLogits ? rows * counted : 0)
-      if (wantLogits) outputs.set("logits", scope.tensor(logits, [rows, counted, this.vocabulary]))
+      const isWanted = run.keep > 0
+      const counted = logitsPerRow(this.#graph, run)
+      const logits = this.#logitsOf(isWanted ? rows * counted : 0)
+      if (isWanted) outputs.set("logits", scope.tensor(logits, logitsShape(this.#graph, rows, counted)))
       await this.#session.run(inputs, outputs)
       for (const [index, data] of columns.entries()) this.#append(index, run, data)
       return logits instanceof Float32Array ? logits : fromFloat16(logits)
     } finally {
       scope.release()
     }
-  }
-
-  /** Rows of logits that the graph gives for each sequence. */
-  #rowsOfLogits({ count, keep }: DecoderRun): number {
-    if (this.#graph.lastLogitsOnly) return 1
-    return this.#graph.logitsToKeep === null ? count : keep
   }
 
   /** The keys or values that the run's sequences have. */

@@ -1,24 +1,18 @@
 /**
  * Appends outputs with only the new keys and values to a decoder's graph. ONNX Runtime's binding copies every output that is
  * fetched, and `present.*` holds the whole cache: returning it takes most of a decode step. Pure.
- *
- * Protobuf merges repeated occurrences of a field, so the patch is a second `graph` with a few nodes and outputs that is appended to
- * the file; the model itself is not rewritten.
  */
 import type { DecoderGraph, KvValue } from "./DecoderGraph.ts"
 import type { FloatType } from "./Floats.ts"
 import type { GraphNode } from "./OnnxFile.ts"
 import { OnnxGraph } from "./OnnxWriter.ts"
-import { ProtobufWriter } from "./Protobuf.ts"
 
 export interface GraphPatch {
-  /** To be appended to the file. */
-  readonly bytes: Uint8Array
+  readonly added: OnnxGraph
   /** Which runs the new outputs hold all columns of: any, or only those with one token per sequence. */
   readonly columns: "all" | "single"
 }
 
-const MODEL_GRAPH = 7
 /** Value names of the patch; no exporter makes names like these. */
 const PREFIX = "helixflow."
 
@@ -36,7 +30,7 @@ export function makeGraphPatch(nodes: ReadonlyArray<GraphNode>, graph: DecoderGr
     if (!added) return null
   }
   return {
-    bytes: new ProtobufWriter().message(MODEL_GRAPH, patch.encode()).finish(),
+    added: patch,
     columns: graph.attention === "grouped" ? "single" : "all"
   }
 }

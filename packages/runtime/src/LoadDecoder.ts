@@ -9,12 +9,13 @@ import type { Decoder } from "./Decoder.ts"
 import { type DecoderGraph, recogniseDecoder } from "./DecoderGraph.ts"
 import { FfiDecoder } from "./FfiDecoder.ts"
 import { type GraphPatch, makeGraphPatch, writesInPlace } from "./GraphPatch.ts"
+import { readLeanModel } from "./LeanModel.ts"
+import { LOGITS_OF, type LogitsPatch, makeLogitsPatch } from "./LogitsPatch.ts"
 import { OnnxDecoder } from "./OnnxDecoder.ts"
 import { type OnnxFile, readOnnxFile } from "./OnnxFile.ts"
 import { OnnxSession } from "./OnnxSession.ts"
 import { OrtApi } from "./OrtApi.ts"
 import { OrtSession } from "./OrtSession.ts"
-import { withPatchedModel } from "./PatchedModel.ts"
 import { continuesWithSeveral, TokenwiseDecoder } from "./TokenwiseDecoder.ts"
 
 export interface LoadDecoderOptions {
@@ -39,7 +40,10 @@ const TRACED_WITH_CACHE = /with_past/
 interface Graph {
   readonly file: OnnxFile
   readonly decoder: DecoderGraph
+  /** Returns what is new in the cache alone; null where the graph makes it in a way that is not known. */
   readonly patch: GraphPatch | null
+  /** Computes no more logits than are wanted; null where it is not known what makes them. */
+  readonly logits: LogitsPatch | null
 }
 
 /** Rejects with `UnsupportedGraph` or the runtime's `Error`. What doesn't work though it should is told on stderr. */
@@ -47,7 +51,8 @@ export async function loadDecoder(options: LoadDecoderOptions): Promise<Decoder>
   const file = readOnnxFile(options.graph)
   const decoder = recogniseDecoder(file, options)
   const patch = options.patch ? makeGraphPatch(file.nodes, decoder) : null
-  const loaded = await loadDirectly(options, { file, decoder, patch })
+  const logits = options.patch ? makeLogitsPatch(file.nodes, decoder) : null
+  const loaded = await loadDirectly(options, { file, decoder, patch, logits })
   const isDoubtful = decoder.merged || TRACED_WITH_CACHE.test(path.basename(options.graph))
   if (!isDoubtful || (await continuesWithSeveral(loaded))) return loaded
   console.error(`${options.model} continues prompts token by token: its graph can't compute several after a cache`)
@@ -70,7 +75,6 @@ async function loadDirectly(options: LoadDecoderOptions, graph: Graph): Promise<
     try {
       return await loadPatched(options, graph, graph.patch)
     } catch (cause) {
-      // a disk that is full or can't be written to costs speed, not the model
       tell(options.model, "as it is", cause)
     }
   }
@@ -81,13 +85,9 @@ async function loadDirectly(options: LoadDecoderOptions, graph: Graph): Promise<
 async function loadFfi(options: LoadDecoderOptions, graph: Graph, inPlace: boolean): Promise<Decoder> {
   const { slots, threads } = options
   const api = await OrtApi.load(options.library)
-  const load = async (file: string) => new OrtSession(api, file, threads)
   if (!inPlace && graph.patch === null) throw new Error("the graph makes its cache in a way that is not known")
-  const session =
-    inPlace || graph.patch === null
-      ? await load(options.graph)
-      : await withPatchedModel(options.graph, graph.patch.bytes, graph.file, load)
-  const decoder = new FfiDecoder({ session, graph: graph.decoder, slots })
+  const { decoder: loaded, model } = edited(options.graph, graph, inPlace ? null : graph.patch)
+  const decoder = new FfiDecoder({ session: new OrtSession(api, model, threads), graph: loaded, slots })
   try {
     // outputs whose shapes are not as expected show here, before a request meets them
     await decoder.prefill({ slot: 0, tokens: [0, 0], from: 0, logits: true })
@@ -98,11 +98,18 @@ async function loadFfi(options: LoadDecoderOptions, graph: Graph, inPlace: boole
   }
 }
 
-function loadPatched({ graph: original, slots, threads }: LoadDecoderOptions, graph: Graph, patch: GraphPatch) {
-  return withPatchedModel(original, patch.bytes, graph.file, async (copy) => {
-    const session = await OnnxSession.load(copy, threads)
-    return new OnnxDecoder({ session, graph: graph.decoder, slots, newColumns: patch.columns })
-  })
+async function loadPatched({ graph: original, slots, threads }: LoadDecoderOptions, graph: Graph, patch: GraphPatch) {
+  const { decoder, model } = edited(original, graph, patch)
+  const session = await OnnxSession.load(model, threads)
+  return new OnnxDecoder({ session, graph: decoder, slots, newColumns: patch.columns })
+}
+
+/** The graph with its patches, and what it is then. */
+function edited(file: string, { decoder, logits }: Graph, patch: GraphPatch | null) {
+  const added = [...(patch === null ? [] : [patch.added]), ...(logits === null ? [] : [logits.added])]
+  const model = readLeanModel(file, { added, rewired: logits?.rewired ?? [] })
+  if (logits === null) return { model, decoder }
+  return { model, decoder: { ...decoder, integers: new Map([...decoder.integers, [LOGITS_OF, "int64" as const]]) } }
 }
 
 function tell(model: string, way: string, cause: unknown): void {

@@ -34,20 +34,21 @@ export class OnnxDecoder implements Decoder {
     if (!graph.lastLogitsOnly) {
       this.verify = async ({ slot, tokens, from }) => {
         const run = { first: slot, tokens, count: tokens.length, lengths: [from], keep: tokens.length }
-        return (await this.#run(run, true)) ?? new Float32Array(0)
+        return (await this.#run(run)) ?? new Float32Array(0)
       }
     }
   }
 
   readonly prefill: Decoder["prefill"] = async ({ slot, tokens, from, logits }) => {
-    const rows = await this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep: 1 }, logits)
+    const keep = logits ? 1 : 0
+    const rows = await this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep })
     return rows === null ? null : rows.subarray(rows.length - this.vocabulary)
   }
 
   readonly verify?: NonNullable<Decoder["verify"]>
 
   readonly decode: Decoder["decode"] = async ({ first, tokens, lengths }) => {
-    const rows = await this.#run({ first, tokens, count: 1, lengths, keep: 1 }, true)
+    const rows = await this.#run({ first, tokens, count: 1, lengths, keep: 1 })
     return rows ?? new Float32Array(0)
   }
 
@@ -59,12 +60,12 @@ export class OnnxDecoder implements Decoder {
   readonly clear: Decoder["clear"] = (slot) => this.#cache.clear(slot)
   readonly close: Decoder["close"] = () => this.#session.release()
 
-  async #run(run: DecoderRun, wantLogits: boolean): Promise<Float32Array | null> {
+  async #run(run: DecoderRun): Promise<Float32Array | null> {
     const past = pastLength(this.#graph, run, this.#cache.capacity)
     const patched = this.#newColumns === "all" || (this.#newColumns === "single" && run.count === 1)
     const outputOf = (kv: KvValue) => (patched ? newColumnsOutput(kv) : kv.present)
     const outputs = await this.#session.run(this.#feeds(run, past), [
-      ...(wantLogits ? ["logits"] : []),
+      ...(run.keep > 0 ? ["logits"] : []),
       ...this.#graph.kv.map(outputOf)
     ])
     for (const [index, kv] of this.#graph.kv.entries()) {
@@ -74,7 +75,7 @@ export class OnnxDecoder implements Decoder {
         this.#cache.write(index, run.first + row, length, { data, length: dims[2] ?? 0, row, from, count: run.count })
       }
     }
-    if (!wantLogits) return null
+    if (run.keep === 0) return null
     const { data } = numbersOf(outputs, "logits")
     return data instanceof Float32Array ? data : fromFloat16(data)
   }

@@ -57,13 +57,13 @@ const SMALL_NODE = 2 ** 16
 const decoder = new TextDecoder()
 
 /** Bytes of a message, wherever they are. */
-type Source = (start: number, end: number) => Uint8Array
+export type Source = (start: number, end: number) => Uint8Array
 
 /** Throws an `Error` if the file is no ONNX model. */
 export function readOnnxFile(file: string): OnnxFile {
   const descriptor = fs.openSync(file, "r")
   try {
-    return readModel((start, end) => readRange(descriptor, start, end), fs.fstatSync(descriptor).size)
+    return readModel(sourceOf(descriptor), fs.fstatSync(descriptor).size)
   } finally {
     fs.closeSync(descriptor)
   }
@@ -186,15 +186,22 @@ const messages = (bytes: Uint8Array) => [...readFields(bytes)].filter((field) =>
 const typeName = (number: number): string =>
   Object.entries(TensorTypeNumber).find(([, value]) => value === number)?.[0] ?? `type ${number}`
 
-interface Range {
+export interface Range {
   readonly start: number
   readonly end: number
 }
 
+/** Where a field's bytes are, and where the field itself begins: with its number and length. */
+export interface FieldRange extends Range {
+  readonly field: number
+  readonly from: number
+}
+
 /** Where the length-delimited fields of a message are. */
-function* fieldsOf(source: Source, start: number, end: number): Generator<Range & { readonly field: number }> {
+export function* fieldsOf(source: Source, start: number, end: number): Generator<FieldRange> {
   let offset = start
   while (offset < end) {
+    const from = offset
     const header = source(offset, Math.min(end, offset + HEADER))
     const tag = readVarint(header, 0)
     const value = readVarint(header, tag.next)
@@ -207,7 +214,7 @@ function* fieldsOf(source: Source, start: number, end: number): Generator<Range 
         break
       case 2:
         offset += value.next + value.value
-        yield { field: Math.floor(tag.value / 8), start: offset - value.value, end: offset }
+        yield { field: Math.floor(tag.value / 8), from, start: offset - value.value, end: offset }
         break
       case 5:
         offset += tag.next + 4
@@ -233,9 +240,23 @@ function readVarint(bytes: Uint8Array, start: number): { readonly value: number;
   return { value, next }
 }
 
-function readRange(descriptor: number, start: number, end: number): Uint8Array {
-  const bytes = new Uint8Array(end - start)
-  const read = fs.readSync(descriptor, bytes, 0, bytes.length, start)
-  if (read < bytes.length) throw new Error("the ONNX model is cut off")
-  return bytes
+/** Bytes that are read at once: most fields are small and one after the other. */
+const WINDOW = 2 ** 15
+
+/** A file's bytes. What is handed out is not written over. */
+export function sourceOf(descriptor: number): Source {
+  let window = new Uint8Array(0)
+  let offset = 0
+  const read = (start: number, size: number) => {
+    const bytes = new Uint8Array(size)
+    return bytes.subarray(0, fs.readSync(descriptor, bytes, 0, size, start))
+  }
+  return (start, end) => {
+    if (start < offset || end > offset + window.length) {
+      window = read(start, Math.max(WINDOW, end - start))
+      offset = start
+      if (window.length < end - start) throw new Error("the ONNX model is cut off")
+    }
+    return window.subarray(start - offset, end - offset)
+  }
 }

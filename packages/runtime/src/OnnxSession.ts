@@ -1,6 +1,7 @@
 /** ONNX Runtime, in the one form in which it is used here. Only worker processes import this file: it loads a native library. */
 import * as ort from "onnxruntime-node"
 import type { Floats } from "./Floats.ts"
+import { type LeanModel, WEIGHTS_FOLDER } from "./LeanModel.ts"
 import { THREAD_SETTINGS } from "./OrtThreads.ts"
 
 export type Feeds = Readonly<Record<string, ort.Tensor>>
@@ -12,16 +13,20 @@ export class OnnxSession {
     this.#session = session
   }
 
-  /** Loads a graph. From a path and never from a buffer, which would be held twice. Rejects with the runtime's own `Error`. */
-  static async load(file: string, threads: number): Promise<OnnxSession> {
-    const session = await ort.InferenceSession.create(file, {
+  /**
+   * Loads a graph: from a path, or without its weights, which would be held twice in a buffer. Rejects with the runtime's own `Error`.
+   */
+  static async load(model: string | LeanModel, threads: number): Promise<OnnxSession> {
+    const isFile = typeof model === "string"
+    const options = {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
-      extra: THREAD_SETTINGS,
+      extra: isFile ? THREAD_SETTINGS : { ...THREAD_SETTINGS, [WEIGHTS_FOLDER]: model.folder },
       // the runtime warns about things that its users can't change
       logSeverityLevel: 3
-    })
-    return new OnnxSession(session)
+    } as const
+    const { create } = ort.InferenceSession
+    return new OnnxSession(isFile ? await create(model, options) : await create(model.bytes, options))
   }
 
   /** Computes the named outputs; every one named is copied out of the runtime. Blocks the thread. */

@@ -60,6 +60,7 @@ export class OnnxGraph {
   readonly #nodes: Array<ProtobufWriter> = []
   readonly #inputs: Array<ProtobufWriter> = []
   readonly #outputs: Array<ProtobufWriter> = []
+  readonly #outputNames: Array<string> = []
   readonly #initializers = new Map<string, Initializer>()
   #counter = 0
 
@@ -86,7 +87,12 @@ export class OnnxGraph {
   }
 
   output(name: string, type: TensorType, dims: ReadonlyArray<Dimension>): void {
+    this.#outputNames.push(name)
     this.#outputs.push(valueInfo(name, this.#typeOf(type), dims))
+  }
+
+  get outputNames(): ReadonlyArray<string> {
+    return this.#outputNames
   }
 
   /**

@@ -8,6 +8,7 @@
 import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import * as path from "node:path"
+import { type LeanModel, WEIGHTS_FOLDER } from "./LeanModel.ts"
 import { THREAD_SETTINGS } from "./OrtThreads.ts"
 
 /** Address of an object of the runtime or of memory. */
@@ -26,7 +27,7 @@ const TABLE_SIZE = 131
 interface Table {
   readonly GetErrorMessage: (status: Pointer) => string
   readonly CreateEnv: (severity: number, name: string, out: Out) => Status
-  readonly CreateSession: (env: Pointer, file: string, options: Pointer, out: Out) => Status
+  readonly CreateSessionFromArray: (env: Pointer, model: Pointer, bytes: number, options: Pointer, out: Out) => Status
   readonly Run: { readonly async: (...args: [...RunArguments, done: (error: unknown, status: Status) => void]) => void }
   readonly CreateSessionOptions: (out: Out) => Status
   readonly SetSessionLogSeverityLevel: (options: Pointer, severity: number) => Status
@@ -128,7 +129,7 @@ export class OrtApi {
     const table: Table = {
       GetErrorMessage: at(2, "str", ["void *"]),
       CreateEnv: at(3, "void *", ["int", "str", "void *"]),
-      CreateSession: at(7, "void *", ["void *", process.platform === "win32" ? "str16" : "str", "void *", "void *"]),
+      CreateSessionFromArray: at(8, "void *", ["void *", "void *", "size_t", "void *", "void *"]),
       Run: at(9, "void *", ["void *", "void *", "void *", "void *", "size_t", "void *", "size_t", "void *"]),
       CreateSessionOptions: at(10, "void *", ["void *"]),
       SetSessionLogSeverityLevel: at(22, "void *", ["void *", "int"]),
@@ -157,8 +158,8 @@ export class OrtApi {
     return new OrtApi({ table, address: koffi.address, library })
   }
 
-  /** Reads a model from a file. Throws the runtime's message. */
-  createSession(file: string, threads: number): Pointer {
+  /** Loads a model. Throws the runtime's message. */
+  createSession({ bytes, folder }: LeanModel, threads: number): Pointer {
     const options = this.#make((out) => this.#table.CreateSessionOptions(out))
     try {
       this.#check(this.#table.SetIntraOpNumThreads(options, threads))
@@ -167,7 +168,9 @@ export class OrtApi {
       for (const [name, value] of Object.entries(THREAD_SETTINGS)) {
         this.#check(this.#table.AddSessionConfigEntry(options, name, value))
       }
-      return this.#make((out) => this.#table.CreateSession(this.#env, file, options, out))
+      this.#check(this.#table.AddSessionConfigEntry(options, WEIGHTS_FOLDER, folder))
+      const address = this.address(bytes)
+      return this.#make((out) => this.#table.CreateSessionFromArray(this.#env, address, bytes.length, options, out))
     } finally {
       this.#table.ReleaseSessionOptions(options)
     }

@@ -2,6 +2,7 @@
  * A model in ONNX Runtime, through its C API: computes in memory that is ours, on a thread that is not, and can be stopped. One
  * run at a time. Only worker processes use this file.
  */
+import type { LeanModel } from "./LeanModel.ts"
 import type { OrtApi, Pointer, RunRequest, TensorData } from "./OrtApi.ts"
 
 /** A tensor of the runtime over memory of this process, which is kept with it. */
@@ -42,10 +43,10 @@ export class OrtSession {
   /** The run under way, and what must not be collected before its end. */
   #running: { readonly request: RunRequest; readonly done: Promise<void> } | null = null
 
-  /** Loads a graph from a file. Throws the runtime's message. */
-  constructor(api: OrtApi, file: string, threads: number) {
+  /** Loads a model. Throws the runtime's message. */
+  constructor(api: OrtApi, model: LeanModel, threads: number) {
     this.#api = api
-    this.#session = api.createSession(file, threads)
+    this.#session = api.createSession(model, threads)
     this.#options = api.createRunOptions()
     // node waits for its threads before it ends
     process.once("exit", this.abort)

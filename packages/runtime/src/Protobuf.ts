@@ -46,8 +46,17 @@ export class ProtobufWriter {
   }
 
   message(field: number, value: ProtobufWriter): this {
-    this.#tag(field, WIRE_BYTES).#raw(encodeVarint(value.length))
-    for (const chunk of value.chunks) this.#raw(chunk)
+    return this.#tag(field, WIRE_BYTES).#raw(encodeVarint(value.length)).fields(value)
+  }
+
+  /** Fields that are encoded already. */
+  encoded(fields: Uint8Array): this {
+    return this.#raw(fields)
+  }
+
+  /** All fields of another message. */
+  fields(message: ProtobufWriter): this {
+    for (const chunk of message.chunks) this.#raw(chunk)
     return this
   }
 
