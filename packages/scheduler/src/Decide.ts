@@ -21,10 +21,10 @@ import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Reason } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import * as Eviction from "./Eviction.ts"
-import * as Fit from "./Fit.ts"
 import * as FleetView from "./FleetView.ts"
-import { choose, type LoadCandidate, policies, type UseCandidate } from "./Policy.ts"
+import { choose, policies, type UseCandidate } from "./Policy.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
+import * as Survey from "./Survey.ts"
 
 export interface Query {
   readonly spec: ModelSpec
@@ -33,19 +33,13 @@ export interface Query {
   /** When the request came, and until when it waits. */
   readonly since: number
   readonly deadline: number
-}
-
-export interface LoadDecision {
-  readonly _tag: "Load"
-  readonly device: DeviceId
-  /** Leave first, to make room. */
-  readonly evict: ReadonlyArray<ReplicaId>
-  readonly score: number
+  /** What the request has in common with others that had better go to the same replica. */
+  readonly affinity?: string | null
 }
 
 export type Decision =
   | { readonly _tag: "Placed"; readonly replica: FleetView.ReplicaEntry; readonly score: number }
-  | LoadDecision
+  | Survey.LoadDecision
   /** `until`: when time alone may change the answer; `Infinity` if only news can. */
   | { readonly _tag: "Wait"; readonly reasons: ReadonlyArray<Reason>; readonly until: number }
   /** Loading failed wherever it could be, and is not tried again before the deadline. */
@@ -130,7 +124,7 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
 
 const use = (
   view: FleetView.FleetView,
-  spec: ModelSpec,
+  { affinity = null, spec }: Query,
   entries: ReadonlyArray<FleetView.ReplicaEntry>
 ): Decision | undefined => {
   const only = entries.length === 1 ? entries[0] : undefined
@@ -141,98 +135,37 @@ const use = (
     slots: FleetView.slotsOf(entry, spec),
     entry
   }))
-  const choice = choose(candidates, policies[spec.policy].use, { cursor: FleetView.cursor(view, spec.id) })
+  const meanTaken = candidates.reduce((sum, { slots, taken }) => sum + taken / slots, 0) / candidates.length
+  const state = { cursor: FleetView.cursor(view, spec.id), affinity, meanTaken }
+  const choice = choose(candidates, policies[spec.policy].use, state)
   return choice && { _tag: "Placed", replica: choice.candidate.entry, score: choice.score }
 }
 
-interface Survey {
-  readonly load: LoadDecision | undefined
-  readonly reasons: ReadonlyArray<Reason>
-  /** Some device is large enough. */
-  readonly possible: boolean
-  /** Every device that is large enough failed to load the model, the earliest next try, and the failure. */
-  readonly broken: FleetView.LoadFailure | undefined
-  readonly until: number
-}
-
-/** Looks at every device for a place to load the model on. */
-const survey = (
-  view: FleetView.FleetView,
-  query: Query,
-  alone: boolean,
-  now: number,
-  options: SchedulerOptions
-): Survey => {
-  const { spec } = query
-  const policy = policies[spec.policy]
-  const state = { cursor: FleetView.cursor(view, spec.id) }
-  const free: Array<LoadCandidate> = []
-  const evicting: Array<LoadCandidate & { readonly eviction: Eviction.Eviction }> = []
-  const reasons: Array<Reason> = []
-  const patient = now < query.since + options.patience
-  let possible = false
-  let allFailed = true
-  let until = Number.POSITIVE_INFINITY
-  let broken: FleetView.LoadFailure | undefined
-  for (const [id, device] of view.devices) {
-    const fit = Fit.fit(view, spec, device, now)
-    reasons.push(...fit.reasons)
-    if (!fit.possible) continue
-    possible = true
-    if (fit.retryAt > now) {
-      const failure = FleetView.failuresOf(view, spec.id).get(id)
-      if (failure !== undefined && (broken === undefined || failure.until < broken.until)) broken = failure
-      until = Math.min(until, fit.retryAt)
-      continue
-    }
-    allFailed = false
-    if (fit.missing === null) continue
-    const candidate = { id, free: device.free, total: device.status.device.total, needed: spec.claim }
-    if (fit.missing === 0) {
-      free.push(candidate)
-    } else if (alone) {
-      const idle = Eviction.evict(view, id, spec.id, fit.missing, false, now, options)
-      const eviction = idle ?? Eviction.evict(view, id, spec.id, fit.missing, true, now, options)
-      if (eviction !== undefined && (idle !== undefined || !patient)) {
-        evicting.push({ ...candidate, free: device.free + eviction.bytes, eviction })
-      } else {
-        const freedAt = eviction === undefined ? Number.POSITIVE_INFINITY : query.since + options.patience
-        until = Math.min(until, freedAt, Eviction.nextAbandoned(view, id, now, options))
-      }
-    }
-  }
-  const fitting = choose(free, policy.load, state)
-  // Least is lost where the most recently used of those who leave was used longest ago, whatever the policy.
-  const leaving = fitting === undefined ? choose(evicting, ({ eviction }) => eviction.lastUsed, state) : undefined
-  const load: LoadDecision | undefined =
-    fitting !== undefined
-      ? { _tag: "Load", device: fitting.candidate.id, evict: [], score: fitting.score }
-      : leaving && {
-          _tag: "Load",
-          device: leaving.candidate.id,
-          evict: leaving.candidate.eviction.replicas,
-          score: policy.load(leaving.candidate, state)
-        }
-  return { load, reasons, possible, broken: allFailed ? broken : undefined, until }
-}
+/** The same search for every decision about the request. */
+const searchFor = ({ since, spec }: Query, alone: boolean, options: SchedulerOptions): Survey.Search => ({
+  spec,
+  evicts: alone,
+  patientUntil: since + options.patience
+})
 
 export const decide = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision => {
   const { spec } = query
   const own = standing(view, query, now, options)
-  const ready = use(view, spec, own.usable)
+  const ready = use(view, query, own.usable)
   if (ready !== undefined) return ready
   const reasons = own.reasons.map(([, reason]) => reason)
   let until = own.until
   if (own.coming) return { _tag: "Wait", reasons, until }
   if (own.live < spec.replicas) {
-    const devices = survey(view, query, own.live === 0, now, options)
+    const devices = Survey.survey(view, searchFor(query, own.live === 0, options), now, options)
     if (devices.load !== undefined) {
       return { ...devices.load, evict: [...new Set([...devices.load.evict, ...own.abandoned])] }
     }
-    reasons.push(...devices.reasons)
+    const told = Survey.reasons(view, spec, now)
+    reasons.push(...told)
     until = Math.min(until, devices.until)
     if (own.live === 0) {
-      if (!devices.possible && !HashMap.isEmpty(view.devices)) return { _tag: "Rejected", reasons: devices.reasons }
+      if (!devices.possible && !HashMap.isEmpty(view.devices)) return { _tag: "Rejected", reasons: told }
       if (devices.broken !== undefined && devices.broken.until >= query.deadline) {
         return { _tag: "Broken", error: devices.broken.error }
       }
@@ -242,8 +175,29 @@ export const decide = (view: FleetView.FleetView, query: Query, now: number, opt
   }
   if (own.excluded.length === 0) return { _tag: "Wait", reasons, until }
   const trusted = query.since + options.exclusion
-  const again = now >= trusted ? use(view, spec, own.excluded) : undefined
+  const again = now >= trusted ? use(view, query, own.excluded) : undefined
   return again ?? { _tag: "Wait", reasons, until: Math.min(until, trusted) }
+}
+
+/**
+ * The load that keeps as many replicas of the model as are asked for, if one is missing. The first of them may evict idle replicas
+ * of models that nothing is kept of; none makes busy ones leave.
+ */
+export const keep = (
+  view: FleetView.FleetView,
+  spec: ModelSpec,
+  now: number,
+  options: SchedulerOptions
+): { readonly load: Survey.LoadDecision | undefined; readonly until: number } => {
+  const query: Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY }
+  const own = standing(view, query, now, options)
+  if (own.coming || own.live >= spec.placing.minReplicas) return { load: undefined, until: own.until }
+  const search = { spec, evicts: own.live === 0, patientUntil: Number.POSITIVE_INFINITY }
+  const { load, until } = Survey.survey(view, search, now, options)
+  return {
+    load: load && { ...load, evict: [...new Set([...load.evict, ...own.abandoned])] },
+    until: Math.min(own.until, until)
+  }
 }
 
 /** Whether no replica is there or coming and every device that could hold the model has just failed to load it. */
@@ -254,5 +208,5 @@ export const exhausted = (
   options: SchedulerOptions
 ): LoadFailed | undefined => {
   const own = standing(view, query, now, options)
-  return own.live > 0 ? undefined : survey(view, query, true, now, options).broken?.error
+  return own.live > 0 ? undefined : Survey.survey(view, searchFor(query, true, options), now, options).broken?.error
 }

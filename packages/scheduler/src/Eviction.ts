@@ -8,25 +8,9 @@ import type { SchedulerOptions } from "./SchedulerOptions.ts"
 export const abandoned = (entry: FleetView.ReplicaEntry, now: number, options: SchedulerOptions): boolean =>
   FleetView.stateOf(entry) === "failed" && now >= entry.status.since + options.failedGrace
 
-/** When the next failed replica of the device will count as abandoned; `Infinity` if none will. */
-export const nextAbandoned = (
-  view: FleetView.FleetView,
-  device: DeviceId,
-  now: number,
-  options: SchedulerOptions
-): number => {
-  let next = Number.POSITIVE_INFINITY
-  for (const id of FleetView.replicasOn(view, device)) {
-    const entry = FleetView.replica(view, id)
-    if (entry === undefined || FleetView.stateOf(entry) !== "failed") continue
-    const at = entry.status.since + options.failedGrace
-    if (at > now) next = Math.min(next, at)
-  }
-  return next
-}
-
 interface Victim {
   readonly id: ReplicaId
+  readonly model: ModelId
   readonly bytes: number
   /** Abandoned ones leave first, then idle ones, then busy ones. */
   readonly rank: 0 | 1 | 2
@@ -39,6 +23,20 @@ const rankOf = (entry: FleetView.ReplicaEntry, now: number, options: SchedulerOp
   return entry.taken === 0 ? 1 : 2
 }
 
+/** Lets no more replicas of a model leave than are beyond those that are kept; counts each that it lets. */
+const surplusOf = (view: FleetView.FleetView, leaving: ReadonlyArray<Victim>) => {
+  const left = new Map<ModelId, number>()
+  const take = ({ model, rank }: Victim): boolean => {
+    const kept = FleetView.model(view, model)?.placing.minReplicas ?? 0
+    if (kept === 0 || rank === 0) return true
+    const more = left.get(model) ?? FleetView.replicasOf(view, model).length - kept
+    left.set(model, more - 1)
+    return more > 0
+  }
+  for (const victim of leaving) take(victim)
+  return take
+}
+
 export interface Eviction {
   readonly replicas: ReadonlyArray<ReplicaId>
   /** Bytes they free. */
@@ -49,7 +47,8 @@ export interface Eviction {
 
 /**
  * The replicas to evict so that `missing` more bytes are free on the device; undefined if even all that may leave do not
- * suffice. Replicas of `model` itself stay, unless abandoned. `busy`: replicas with requests may leave too (after finishing them).
+ * suffice. Replicas of `model` itself stay, unless abandoned, and so do those that are kept loaded. `busy`: replicas with requests may
+ * leave too (after finishing them). `must`: those that have to leave whatever the memory.
  */
 export const evict = (
   view: FleetView.FleetView,
@@ -58,7 +57,8 @@ export const evict = (
   missing: number,
   busy: boolean,
   now: number,
-  options: SchedulerOptions
+  options: SchedulerOptions,
+  must: ReadonlyArray<ReplicaId> = []
 ): Eviction | undefined => {
   const eligible: Array<Victim> = []
   for (const id of FleetView.replicasOn(view, device)) {
@@ -66,14 +66,24 @@ export const evict = (
     if (entry === undefined) continue
     const rank = rankOf(entry, now, options)
     if (rank === undefined || (rank === 2 && !busy) || (rank !== 0 && entry.status.model === model)) continue
-    eligible.push({ id, bytes: FleetView.bytesOf(view, entry), rank, lastUsed: entry.lastUsed })
+    if (!FleetView.mayLeave(view, entry)) continue
+    eligible.push({
+      id,
+      model: entry.status.model,
+      bytes: FleetView.bytesOf(view, entry),
+      rank,
+      lastUsed: entry.lastUsed
+    })
   }
   eligible.sort((a, b) => a.rank - b.rank || a.lastUsed - b.lastUsed || compareIds(a.id, b.id))
 
-  const taken: Array<Victim> = []
-  let freed = 0
+  const taken = eligible.filter(({ id }) => must.includes(id))
+  if (taken.length < must.length) return undefined
+  let freed = taken.reduce((sum, { bytes }) => sum + bytes, 0)
+  const surplus = surplusOf(view, taken)
   for (const victim of eligible) {
     if (freed >= missing) break
+    if (must.includes(victim.id) || !surplus(victim)) continue
     taken.push(victim)
     freed += victim.bytes
   }
@@ -81,7 +91,7 @@ export const evict = (
   // The last ones taken may have made earlier, smaller ones needless: spare those, the most recently used first.
   const spared = new Set<ReplicaId>()
   for (const victim of [...taken].reverse()) {
-    if (freed - victim.bytes >= missing) {
+    if (freed - victim.bytes >= missing && !must.includes(victim.id)) {
       freed -= victim.bytes
       spared.add(victim.id)
     }

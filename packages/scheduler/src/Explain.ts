@@ -39,10 +39,10 @@ const verdict = (
   reasons.push(...elsewhere)
   const allowed = own.live < spec.replicas && !own.coming && fit.missing !== null
   const eviction =
-    allowed && fit.missing > 0 && own.live === 0
-      ? Eviction.evict(view, id, spec.id, fit.missing, false, now, options)
+    allowed && (fit.missing > 0 || fit.conflicts.length > 0) && own.live === 0
+      ? Eviction.evict(view, id, spec.id, fit.missing, false, now, options, fit.conflicts)
       : undefined
-  if (allowed && (fit.missing === 0 || eviction !== undefined)) {
+  if (allowed && ((fit.missing === 0 && fit.conflicts.length === 0) || eviction !== undefined)) {
     const free = device.free + (eviction?.bytes ?? 0)
     return {
       action: "load",

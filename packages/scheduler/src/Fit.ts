@@ -1,5 +1,6 @@
 /** The hard filters: whether a model can be loaded on a device now, with every reason why not. */
-import { Bytes } from "@helixflow/schema/Ids"
+import type { Device, DeviceKind } from "@helixflow/schema/Device"
+import { Bytes, type ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Reason } from "@helixflow/schema/Scheduling"
 import * as FleetView from "./FleetView.ts"
@@ -7,10 +8,12 @@ import * as FleetView from "./FleetView.ts"
 export interface Fit {
   /** All that keeps the model off the device; empty when it fits as it is. */
   readonly reasons: ReadonlyArray<Reason>
-  /** The device is large enough for the model: with nothing else on it, it would fit. */
+  /** The device is one the model asks for and large enough: with nothing else on it, it would fit. */
   readonly possible: boolean
-  /** Bytes to be freed first, when memory is all that is in the way; 0 when it fits. */
+  /** Bytes to be freed first, when memory and neighbours are all that is in the way; 0 when there is enough. */
   readonly missing: number | null
+  /** Replicas that would have to leave, however much memory there is. */
+  readonly conflicts: ReadonlyArray<ReplicaId>
   /** When a failed load may be tried again here; 0 when none failed. */
   readonly retryAt: number
 }
@@ -18,12 +21,62 @@ export interface Fit {
 /** Reasons carry what a view believes, which can be below zero when a device has shrunk under its claims. */
 const bytes = (value: number): Bytes => Bytes.make(Math.max(0, value), { disableValidation: true })
 
+/** Kinds of devices by how fast they compute: a model goes to the first on which it can be loaded, unless it asks for one. */
+export const kinds: ReadonlyArray<DeviceKind> = ["cuda", "webgpu", "cpu"]
+
+/** Whether the model may be on devices of this kind and name. */
+export const suits = ({ placing }: ModelSpec, device: { readonly kind: DeviceKind; readonly name: string }): boolean =>
+  (placing.kind === null || placing.kind === device.kind) &&
+  (placing.name === null || device.name.toLowerCase().includes(placing.name.toLowerCase()))
+
+/** Whether a device is one of those that the model is pinned to, if it is. */
+export const isPinnedTo = ({ placing }: ModelSpec, { id }: Device): boolean =>
+  placing.devices.length === 0 || placing.devices.some((name) => name === id || name === id.slice(id.indexOf("/") + 1))
+
+/** What a model asks of its device, in words. */
+const asks = ({ placing }: ModelSpec): string =>
+  [
+    ...placing.devices,
+    ...(placing.kind === null ? [] : [placing.kind]),
+    ...(placing.name === null ? [] : [`a device named ${placing.name}`])
+  ].join(", ")
+
+/** The replicas on the device that the model may not be beside, by its own word or by theirs. */
+export const conflicts = (
+  view: FleetView.FleetView,
+  spec: ModelSpec,
+  device: FleetView.DeviceEntry
+): ReadonlyArray<ReplicaId> =>
+  FleetView.replicasOn(view, device.status.device.id).filter((id) => {
+    const model = FleetView.replica(view, id)?.status.model
+    if (model === undefined || model === spec.id) return false
+    const theirs = FleetView.model(view, model)?.placing.notBeside
+    return spec.placing.notBeside.includes(model) || theirs?.includes(spec.id) === true
+  })
+
+/** A replica of the model on the device, where it may not have two. */
+export const spreadOver = (
+  view: FleetView.FleetView,
+  spec: ModelSpec,
+  device: FleetView.DeviceEntry
+): ReplicaId | undefined =>
+  spec.placing.spread
+    ? FleetView.replicasOn(view, device.status.device.id).find((id) => {
+        const status = FleetView.replica(view, id)?.status
+        // one that failed and was not brought back leaves with the load
+        return status?.model === spec.id && status.state !== "failed"
+      })
+    : undefined
+
 export const fit = (view: FleetView.FleetView, spec: ModelSpec, device: FleetView.DeviceEntry, now: number): Fit => {
   const { id, total } = device.status.device
   const needed = spec.claim
   const reasons: Array<Reason> = []
-  const possible = needed <= total
-  if (!possible) reasons.push({ _tag: "LargerThanDevice", needed, total })
+  const asked = suits(spec, device.status.device) && isPinnedTo(spec, device.status.device)
+  if (!asked) reasons.push({ _tag: "NotAskedFor", asks: asks(spec) })
+  const large = needed <= total
+  if (!large) reasons.push({ _tag: "LargerThanDevice", needed, total })
+  const possible = asked && large
   const short = Math.max(0, needed - device.free)
   if (possible && short > 0) reasons.push({ _tag: "InsufficientMemory", needed, free: bytes(device.free) })
   const loading = FleetView.loadingOn(view, id)
@@ -31,10 +84,15 @@ export const fit = (view: FleetView.FleetView, spec: ModelSpec, device: FleetVie
   const failure = FleetView.failuresOf(view, spec.id).get(id)
   const failed = failure !== undefined && failure.until > now
   if (failed) reasons.push({ _tag: "ReplicaFailed", replica: failure.replica, failure: failure.error.reason })
+  const another = spreadOver(view, spec, device)
+  if (another !== undefined) reasons.push({ _tag: "Spread", replica: another })
+  const beside = conflicts(view, spec, device)
+  for (const replica of beside) reasons.push({ _tag: "NotBeside", replica })
   return {
     reasons,
     possible,
-    missing: possible && loading === undefined && !failed ? short : null,
+    missing: possible && loading === undefined && !failed && another === undefined ? short : null,
+    conflicts: beside,
     retryAt: failed ? failure.until : 0
   }
 }
@@ -44,6 +102,7 @@ export const passes = (reason: Reason): boolean => {
   switch (reason._tag) {
     case "LargerThanDevice":
     case "ReplicaLimit":
+    case "NotAskedFor":
       return false
     case "InsufficientMemory":
     case "NoFreeSlot":
@@ -52,6 +111,8 @@ export const passes = (reason: Reason): boolean => {
     case "ReplicaFailed":
     case "DeviceLoading":
     case "Excluded":
+    case "NotBeside":
+    case "Spread":
       return true
   }
 }

@@ -14,7 +14,8 @@ import type { DeviceStatus } from "@helixflow/schema/Device"
 import type { LoadFailed } from "@helixflow/schema/Errors"
 import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
-import { HashMap, Option } from "effect"
+import { HashMap, HashSet, Option } from "effect"
+import * as DeviceIndex from "./DeviceIndex.ts"
 import { charge } from "./Ledger.ts"
 
 export interface DeviceEntry {
@@ -69,6 +70,22 @@ export interface FleetView {
   readonly cursors: HashMap.HashMap<ModelId, string>
   /** When a replica was forgotten: news from before must not bring it back. */
   readonly tombstones: HashMap.HashMap<ReplicaId, number>
+  /** Replicas that failed by their own word. */
+  readonly failed: HashSet.HashSet<ReplicaId>
+  /** Models of which replicas are kept loaded. */
+  readonly kept: ReadonlyArray<ModelSpec>
+  readonly index: IndexCell
+}
+
+/**
+ * The devices' index, brought up to date when it is asked for: most changes are of slots, and decisions about slots need no index.
+ * `current` is computed from the one view that has the cell, so the view is a value all the same.
+ */
+interface IndexCell {
+  readonly base: DeviceIndex.DeviceIndex
+  /** Devices that have changed since `base`. */
+  readonly stale: HashSet.HashSet<DeviceId>
+  current: DeviceIndex.DeviceIndex | null
 }
 
 const none: ReadonlyArray<ReplicaId> = []
@@ -84,7 +101,10 @@ export const empty: FleetView = {
   replicasOn: HashMap.empty(),
   failures: HashMap.empty(),
   cursors: HashMap.empty(),
-  tombstones: HashMap.empty()
+  tombstones: HashMap.empty(),
+  failed: HashSet.empty(),
+  kept: [],
+  index: { base: DeviceIndex.empty, stale: HashSet.empty(), current: DeviceIndex.empty }
 }
 
 const get = <K, V>(map: HashMap.HashMap<K, V>, key: K): V | undefined => Option.getOrUndefined(HashMap.get(map, key))
@@ -126,10 +146,64 @@ export const loadingOn = (view: FleetView, id: DeviceId): ReplicaId | undefined 
     return entry !== undefined && stateOf(entry) === "loading"
   })
 
-export const withModels = (view: FleetView, specs: ReadonlyArray<ModelSpec>): FleetView => ({
-  ...view,
-  models: HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
-})
+export const withModels = (view: FleetView, specs: ReadonlyArray<ModelSpec>): FleetView => {
+  const models = HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
+  const kept = specs.filter(({ placing }) => placing.minReplicas > 0)
+  // what a model claims, and whether it may leave, is in the profiles of the devices that have it
+  return touched({ ...view, models, kept }, ...new Set(Array.from(HashMap.values(view.replicas), deviceOfEntry)))
+}
+
+const deviceOfEntry = (entry: ReplicaEntry): DeviceId => entry.status.device
+
+/** The view with these devices' places in the index to be computed anew. */
+const touched = (view: FleetView, ...ids: ReadonlyArray<DeviceId>): FleetView => {
+  const { base, current, stale } = view.index
+  let next = current === null ? stale : HashSet.empty<DeviceId>()
+  for (const id of ids) next = HashSet.add(next, id)
+  return { ...view, index: { base: current ?? base, stale: next, current: null } }
+}
+
+/** The devices in every order. */
+export const indexOf = (view: FleetView): DeviceIndex.DeviceIndex => {
+  const cell = view.index
+  if (cell.current !== null) return cell.current
+  let index = cell.base
+  for (const id of cell.stale) {
+    const profile = profileOf(view, id)
+    if (profile !== undefined) index = DeviceIndex.set(index, id, profile)
+  }
+  cell.current = index
+  return index
+}
+
+/** Whether the replica is beyond those of its model that are kept loaded. One that failed serves nobody and is not kept. */
+export const mayLeave = (view: FleetView, entry: ReplicaEntry): boolean => {
+  const kept = model(view, entry.status.model)?.placing.minReplicas ?? 0
+  return kept === 0 || entry.status.state === "failed" || replicasOf(view, entry.status.model).length > kept
+}
+
+/** What the index knows of a device. An upper bound of what may leave, whatever the time: who chooses looks again. */
+export const profileOf = (view: FleetView, id: DeviceId): DeviceIndex.Profile | undefined => {
+  const entry = device(view, id)
+  if (entry === undefined) return undefined
+  const { kind, name, total } = entry.status.device
+  let loading = false
+  const idle = { since: Number.POSITIVE_INFINITY, bytes: 0 }
+  const all = { since: Number.POSITIVE_INFINITY, bytes: 0 }
+  for (const id of replicasOn(view, entry.status.device.id)) {
+    const replicaEntry = replica(view, id)
+    if (replicaEntry === undefined) continue
+    const state = stateOf(replicaEntry)
+    if (state === "loading") loading = true
+    if ((state !== "ready" && state !== "failed") || !mayLeave(view, replicaEntry)) continue
+    const bytes = bytesOf(view, replicaEntry)
+    for (const leaving of state === "failed" || replicaEntry.taken === 0 ? [idle, all] : [all]) {
+      leaving.since = Math.min(leaving.since, replicaEntry.lastUsed)
+      leaving.bytes += bytes
+    }
+  }
+  return { kind, name, total, free: entry.free, loading, idle, all }
+}
 
 /** A device's entry with `free` computed anew. */
 const estimated = (entry: Omit<DeviceEntry, "free">): DeviceEntry => {
@@ -143,10 +217,8 @@ const estimated = (entry: Omit<DeviceEntry, "free">): DeviceEntry => {
   return { ...entry, free }
 }
 
-const setDevice = (view: FleetView, id: DeviceId, entry: DeviceEntry): FleetView => ({
-  ...view,
-  devices: HashMap.set(view.devices, id, entry)
-})
+const setDevice = (view: FleetView, id: DeviceId, entry: DeviceEntry): FleetView =>
+  touched({ ...view, devices: HashMap.set(view.devices, id, entry) }, id)
 
 /** Takes a device's word, unless a later one is known. */
 export const observeDevice = (view: FleetView, status: DeviceStatus): FleetView => {
@@ -170,18 +242,32 @@ export const correctFree = (view: FleetView, id: DeviceId, free: number): FleetV
   return setDevice(view, id, { ...known, reported: known.reported + free - known.free, free })
 }
 
-const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => ({
-  ...view,
-  replicas: HashMap.set(view.replicas, entry.status.replica, entry)
-})
+const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
+  const { device, replica: id, state } = entry.status
+  const failed =
+    state === "failed"
+      ? HashSet.add(view.failed, id)
+      : HashSet.has(view.failed, id)
+        ? HashSet.remove(view.failed, id)
+        : view.failed
+  return touched({ ...view, failed, replicas: HashMap.set(view.replicas, id, entry) }, device)
+}
+
+/** When there are more or fewer replicas of a model of which some are kept, others of them may leave, or may no more. */
+const recounted = (view: FleetView, id: ModelId): FleetView => {
+  if ((model(view, id)?.placing.minReplicas ?? 0) === 0) return view
+  const entries = replicasOf(view, id).flatMap((id) => replica(view, id) ?? [])
+  return touched(view, ...entries.map(deviceOfEntry))
+}
 
 const addReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
   const { replica: id, model, device } = entry.status
-  return {
+  const added = {
     ...setReplica(view, entry),
     replicasOf: HashMap.set(view.replicasOf, model, [...replicasOf(view, model), id]),
     replicasOn: HashMap.set(view.replicasOn, device, [...replicasOn(view, device), id])
   }
+  return recounted(added, model)
 }
 
 /** Changes a replica's entry, if it is there. */
@@ -239,13 +325,15 @@ export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): Flee
   if (entry === undefined) return view
   const { model, device: deviceId, reservation } = entry.status
   const others = (ids: ReadonlyArray<ReplicaId>) => ids.filter((other) => other !== id)
-  const forgotten = {
-    ...view,
+  const without = {
+    ...touched(view, deviceId),
+    failed: HashSet.remove(view.failed, id),
     replicas: HashMap.remove(view.replicas, id),
     replicasOf: HashMap.set(view.replicasOf, model, others(replicasOf(view, model))),
     replicasOn: HashMap.set(view.replicasOn, deviceId, others(replicasOn(view, deviceId))),
     tombstones: HashMap.set(view.tombstones, id, now)
   }
+  const forgotten = recounted(without, model)
   const on = device(view, deviceId)
   if (on === undefined) return forgotten
   const assumed = new Map(on.assumed)

@@ -3,9 +3,9 @@ import type { LoadFailed } from "@helixflow/schema/Errors"
 import { type DeviceId, type ModelId, makeReplicaId, type ReplicaId } from "@helixflow/schema/Ids"
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
-import type * as Decide from "./Decide.ts"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
+import type { LoadDecision } from "./Survey.ts"
 
 /** The smallest number that no replica of the model on this device has. */
 const freeReplicaId = (view: FleetView.FleetView, device: DeviceId, model: ModelId): ReplicaId => {
@@ -16,7 +16,7 @@ const freeReplicaId = (view: FleetView.FleetView, device: DeviceId, model: Model
 }
 
 /** A load is decided: it counts from now on, and those who make room take no new requests. */
-export const startLoad = (state: SchedulerState, spec: ModelSpec, decision: Decide.LoadDecision, now: number): Step => {
+export const startLoad = (state: SchedulerState, spec: ModelSpec, decision: LoadDecision, now: number): Step => {
   const replica = freeReplicaId(state.view, decision.device, spec.id)
   const reservation = claimId(state, replica)
   const status = new ReplicaStatus(

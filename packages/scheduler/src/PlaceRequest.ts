@@ -20,6 +20,7 @@ export interface PlaceRequest {
   readonly not: ReadonlyArray<ReplicaId>
   readonly timeoutMillis: number
   readonly caller?: Caller | undefined
+  readonly affinity?: string | undefined
 }
 
 type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
@@ -139,7 +140,7 @@ export const make = (cell: SchedulerCell) => {
   }
 
   const place = (asked: PlaceRequest, since: number, restore: Restore): Effect.Effect<Placement, Refusal> => {
-    const { caller = anonymous, model, not, request, timeoutMillis } = asked
+    const { affinity = null, caller = anonymous, model, not, request, timeoutMillis } = asked
     const deadline = since + timeoutMillis
     const before = underway.get(request)
     if (before !== undefined) {
@@ -152,7 +153,7 @@ export const make = (cell: SchedulerCell) => {
     const done = Deferred.unsafeMake<void>(FiberId.none)
     underway.set(request, done)
     const first = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const arrival = { request, model, caller, not, since, deadline }
+      const arrival = { request, model, caller, not, since, deadline, affinity }
       return follow(arrival, Placing.arrive(cell.state(), arrival, now), restore)
     })
     return cell.refreshModels.pipe(

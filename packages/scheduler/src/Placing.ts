@@ -37,6 +37,8 @@ export interface Arrival {
   readonly not: ReadonlyArray<ReplicaId>
   readonly since: number
   readonly deadline: number
+  /** What the request has in common with others that had better go to the same replica. */
+  readonly affinity?: string | null
 }
 
 /** What became of an arrival: an answer at once, or a place in the queue. */
@@ -59,7 +61,13 @@ const refusal = (
     ? decision.error
     : new NoDeviceFits({ model, reasons: [...new Set(decision.reasons.map(reasonText))] })
 
-const queryOf = (spec: ModelSpec, { not, since, deadline }: Arrival): Decide.Query => ({ spec, not, since, deadline })
+const queryOf = (spec: ModelSpec, { affinity = null, deadline, not, since }: Arrival): Decide.Query => ({
+  spec,
+  not,
+  since,
+  deadline,
+  affinity
+})
 
 /** What a request is told that the queue has no room for. */
 const overloaded = (
@@ -141,8 +149,38 @@ export const withdraw = (state: SchedulerState, model: ModelId, ticket: number):
   queue: Queue.remove(state.queue, model, ticket)
 })
 
-/** Decides anew for everybody who waits: places first, of all models, so that no idle replica is evicted that would be used. */
+/** Loads what is to be kept loaded and is not. */
+const keepLoaded = (state: SchedulerState, now: number): Step => {
+  if (state.closed || state.view.kept.length === 0) return { state, commands: [] }
+  const commands: Array<Command> = []
+  let current = state
+  for (const spec of state.view.kept) {
+    const { load, until } = Decide.keep(current.view, spec, now, current.options)
+    if (load === undefined) {
+      current = { ...current, wakeAt: Math.min(current.wakeAt, until) }
+      continue
+    }
+    const started = startLoad(current, spec, load, now)
+    commands.push(...started.commands)
+    current = started.state
+  }
+  return { state: current, commands }
+}
+
+/**
+ * Decides anew for everybody who waits: places first, of all models, so that no idle replica is evicted that would be used, then loads.
+ * What is kept loaded comes last: it has time.
+ */
 export const advance = (state: SchedulerState, now: number): Step => {
+  const served = serveWaiting(state, now)
+  const kept = keepLoaded(served.state, now)
+  return {
+    state: kept.state,
+    commands: kept.commands.length === 0 ? served.commands : [...served.commands, ...kept.commands]
+  }
+}
+
+const serveWaiting = (state: SchedulerState, now: number): Step => {
   if (state.queue.size === 0) return { state: { ...state, wakeAt: Number.POSITIVE_INFINITY }, commands: [] }
   const { queue, expired } = Queue.expire(state.queue, now)
   const commands: Array<Command> = []

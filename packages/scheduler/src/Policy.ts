@@ -9,9 +9,12 @@
  * | first-fit | the first | the first | packing onto the first devices is wanted, so that the last ones stay empty |
  * | round-robin | the next after the last chosen | the next after the last chosen | requests and replicas are alike |
  * | least-loaded | smallest share of slots taken | smallest share of memory taken | computing is what runs short: work is spread |
+ * | affinity | the one that requests of its kind go to, unless it is far busier than the others | least memory left afterwards | what a replica has computed for such requests before (a conversation, a shared beginning) is worth more than evenness |
  */
 import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { PolicyName } from "@helixflow/schema/Model"
+import { type Order, sortKey } from "./DeviceIndex.ts"
+import { hash } from "./FitTree.ts"
 
 /** A ready replica with a free slot. */
 export interface UseCandidate {
@@ -33,12 +36,18 @@ export interface LoadCandidate {
 export interface PolicyState {
   /** The id chosen last, "" at first. */
   readonly cursor: string
+  /** What requests have in common that had better go to one replica; null: nothing. */
+  readonly affinity?: string | null
+  /** Mean share of slots taken of the candidates. */
+  readonly meanTaken?: number
 }
 
 type Score<Candidate> = (candidate: Candidate, state: PolicyState) => number
 
 export interface Policy {
   readonly use: Score<UseCandidate>
+  /** The order of devices in which scores for loading never fall: the first that suits is the best. */
+  readonly order: Order
   readonly load: Score<LoadCandidate>
 }
 
@@ -47,19 +56,36 @@ export interface Choice<Candidate> {
   readonly score: number
 }
 
-const numeric = new Intl.Collator("en", { numeric: true })
-
 /** The order of ids as people read them: `cpu:2` before `cpu:10`. */
-export const compareIds = (a: string, b: string): number => numeric.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0)
+export const compareIds = (a: string, b: string): number => {
+  if (a === b) return 0
+  return sortKey(a) < sortKey(b) ? -1 : 1
+}
 
 const slotsTaken: Score<UseCandidate> = ({ taken, slots }) => taken / slots
 const afterCursor: Score<{ readonly id: string }> = ({ id }, { cursor }) => (compareIds(id, cursor) > 0 ? 0 : 1)
 
+/** How far above the mean the share of slots taken of a replica may be for requests still to be drawn to it. */
+const loadGuard = 0.25
+
+/**
+ * Rendezvous hashing: every replica has a rank of its own for each key, so that when one comes or goes only its share of the keys
+ * moves. Evenly distributed in [0, 1).
+ */
+const rank = (key: string, id: string): number => hash(`${key}\n${id}`) / 2 ** 32
+
+const drawn: Score<UseCandidate> = (candidate, { affinity, meanTaken = 0 }) => {
+  const taken = slotsTaken(candidate, { cursor: "" })
+  if (affinity == null) return taken
+  return taken > meanTaken + loadGuard ? 1 + taken : rank(affinity, candidate.id)
+}
+
 export const policies: Record<PolicyName, Policy> = {
-  "best-fit": { use: slotsTaken, load: ({ free, needed }) => free - needed },
-  "first-fit": { use: () => 0, load: () => 0 },
-  "round-robin": { use: afterCursor, load: afterCursor },
-  "least-loaded": { use: slotsTaken, load: ({ free, total }) => 1 - free / total }
+  "best-fit": { use: slotsTaken, order: "free", load: ({ free, needed }) => free - needed },
+  "first-fit": { use: () => 0, order: "id", load: () => 0 },
+  "round-robin": { use: afterCursor, order: "id", load: afterCursor },
+  "least-loaded": { use: slotsTaken, order: "share", load: ({ free, total }) => 1 - free / total },
+  affinity: { use: drawn, order: "free", load: ({ free, needed }) => free - needed }
 }
 
 /** The candidate of the lowest score; undefined when there is none. */

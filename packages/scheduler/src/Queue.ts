@@ -29,6 +29,8 @@ export interface Waiting {
   /** Milliseconds since the epoch. */
   readonly since: number
   readonly deadline: number
+  /** What the request has in common with others that had better go to the same replica. */
+  readonly affinity?: string | null
 }
 
 export interface QueueLimits {

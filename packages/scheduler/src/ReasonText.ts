@@ -36,5 +36,11 @@ export const reasonText = (reason: Reason): string => {
       return `${reason.device} is loading another model`
     case "Excluded":
       return `${reason.replica} failed this request before`
+    case "NotAskedFor":
+      return `the model asks for ${reason.asks}`
+    case "NotBeside":
+      return `it may not be beside ${reason.replica}`
+    case "Spread":
+      return `${reason.replica} is there, and replicas are to be on different devices`
   }
 }

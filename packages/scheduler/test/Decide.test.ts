@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
-import { type Device, DeviceStatus } from "@helixflow/schema/Device"
+import { Device, DeviceStatus } from "@helixflow/schema/Device"
 import { LoadFailed } from "@helixflow/schema/Errors"
-import { Bytes, type DeviceId, Millis, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import { Bytes, DeviceId, Millis, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import { type ModelSpec, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import * as Decide from "../src/Decide.ts"
 import { explain } from "../src/Explain.ts"
@@ -288,5 +288,103 @@ describe("an explanation", () => {
       decision: "placed",
       summary: "a fits on local/cpu:0: needs 100 B, 0 B free, once local/cpu:0/b#0 made room"
     })
+  })
+})
+
+describe("a model asks for", () => {
+  const gpu = (index: number, total: number, name = "NVIDIA L4"): Device =>
+    new Device({ id: DeviceId.make(`local/cuda:${index}`), kind: "cuda", name, total: Bytes.make(total) })
+
+  it("nothing: the fastest kind of device counts that is large enough, and no slower one to avoid an eviction", () => {
+    const fleet = view([device(0, 1000), gpu(0, 100)], [a, b])
+    expect(decide(fleet, a)).toMatchObject({ _tag: "Load", device: "local/cuda:0" })
+    expect(decide(fleet, model("large", { weights: 500 }))).toMatchObject({ _tag: "Load", device: "local/cpu:0" })
+  })
+
+  it("a kind or a name of device: others are no place for it, and their refusal says so", () => {
+    const fleet = view([device(0, 1000), gpu(0, 200), gpu(1, 100, "NVIDIA H100 80GB HBM3")], [])
+    expect(decide(fleet, model("m", { placing: { kind: "cpu" } }))).toMatchObject({ device: "local/cpu:0" })
+    expect(decide(fleet, model("m", { placing: { name: "h100" } }))).toMatchObject({ device: "local/cuda:1" })
+    expect(decide(fleet, model("m", { placing: { kind: "webgpu" } }))).toMatchObject({
+      _tag: "Rejected",
+      reasons: [{ _tag: "NotAskedFor", asks: "webgpu" }, { _tag: "NotAskedFor" }, { _tag: "NotAskedFor" }]
+    })
+  })
+
+  it("a device: it goes there or nowhere", () => {
+    const fleet = view([device(0, 1000), device(1, 200), device(2, 90)], [])
+    const pinned = (...devices: ReadonlyArray<string>) => model("m", { placing: { devices } })
+    expect(decide(fleet, pinned("cpu:1"))).toMatchObject({ device: "local/cpu:1" })
+    expect(decide(fleet, pinned("local/cpu:0", "cpu:1"))).toMatchObject({ device: "local/cpu:1" })
+    expect(decide(fleet, pinned("cpu:2"))).toMatchObject({ _tag: "Rejected" })
+    expect(decide(fleet, pinned("cpu:9"))).toMatchObject({ _tag: "Rejected" })
+  })
+
+  it("its replicas on different devices: no second one beside the first", () => {
+    const spread = model("m", { replicas: 2, placing: { spread: true } })
+    const full = { of: spread, on: 0, taken: 2 }
+    expect(decide(view([device(0, 300)], [spread], [full]), spread)).toMatchObject({ _tag: "Wait" })
+    expect(decide(view([device(0, 300), device(1, 1000)], [spread], [full]), spread)).toMatchObject({
+      device: "local/cpu:1"
+    })
+  })
+
+  it("another model not beside it: that one leaves when it is idle, whichever of the two says so", () => {
+    const shy = model("shy", { placing: { notBeside: [a.id] } })
+    const fleet = (taken: number) => view([device(0, 300)], [shy, a], [{ of: a, on: 0, taken }])
+    expect(decide(fleet(0), shy)).toMatchObject({ _tag: "Load", evict: ["local/cpu:0/a#0"] })
+    expect(decide(fleet(1), shy)).toMatchObject({ _tag: "Wait", until: now + defaults.patience })
+    const other = view([device(0, 300)], [shy, a], [{ of: shy, on: 0 }])
+    expect(decide(other, a)).toMatchObject({ _tag: "Load", evict: ["local/cpu:0/shy#0"] })
+  })
+
+  it("replicas to be kept: they are loaded unasked, evicting nobody busy, and never evicted themselves", () => {
+    const kept = model("kept", { replicas: 2, placing: { minReplicas: 2 } })
+    const keep = (fleet: FleetView.FleetView) => Decide.keep(fleet, kept, now, defaults).load
+    expect(keep(view([device(0, 100)], [kept]))).toMatchObject({ device: "local/cpu:0" })
+    expect(keep(view([device(0, 100)], [kept, a], [{ of: a, on: 0 }]))).toMatchObject({ evict: ["local/cpu:0/a#0"] })
+    expect(keep(view([device(0, 100)], [kept, a], [{ of: a, on: 0, taken: 1 }]))).toBeUndefined()
+    // the second one evicts nobody
+    const one = { of: kept, on: 0 }
+    expect(keep(view([device(0, 100), device(1, 100)], [kept, a], [one, { of: a, on: 1 }]))).toBeUndefined()
+    expect(keep(view([device(0, 100), device(1, 100)], [kept], [one]))).toMatchObject({ device: "local/cpu:1" })
+    expect(decide(view([device(0, 100)], [kept, a], [one]), a, { since: 0 })).toMatchObject({ _tag: "Wait" })
+  })
+})
+
+describe("affinity", () => {
+  const spec = model("m", { replicas: 3, slots: 8, policy: "affinity" })
+  const fleet = (...taken: ReadonlyArray<number>) =>
+    view(
+      taken.map((_, on) => device(on, 200)),
+      [spec],
+      taken.map((taken, on) => ({ of: spec, on, taken }))
+    )
+  const at = (view: FleetView.FleetView, affinity: string | null) => {
+    const decision = decide(view, spec, { affinity })
+    return decision._tag === "Placed" ? String(decision.replica.status.device) : decision._tag
+  }
+
+  it("draws the same conversation to the same replica, and different ones to all", () => {
+    const keys = Array.from({ length: 60 }, (_, n) => `conversation ${n}`)
+    const places = keys.map((key) => at(fleet(0, 0, 0), key))
+    expect(keys.map((key) => at(fleet(1, 2, 1), key))).toEqual(places)
+    for (const on of [0, 1, 2]) expect(places.filter((place) => place === `local/cpu:${on}`).length).toBeGreaterThan(8)
+  })
+
+  it("lets go of a replica that is far busier than the others", () => {
+    const busy = [at(fleet(0, 0, 0), "x")].map((place) => Number(place.slice(-1)))[0] ?? 0
+    const taken = [1, 1, 1].map((one, on) => (on === busy ? 6 : one))
+    expect(at(fleet(...taken), "x")).not.toBe(`local/cpu:${busy}`)
+  })
+
+  it("moves only the conversations of a replica that is gone", () => {
+    const keys = Array.from({ length: 60 }, (_, n) => `conversation ${n}`)
+    const [three, two] = [fleet(0, 0, 0), fleet(0, 0)]
+    for (const key of keys) if (at(three, key) !== "local/cpu:2") expect(at(two, key)).toBe(at(three, key))
+  })
+
+  it("without a key takes the replica with the most slots free", () => {
+    expect(at(fleet(3, 1, 2), null)).toBe("local/cpu:1")
   })
 })

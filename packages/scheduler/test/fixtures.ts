@@ -1,7 +1,7 @@
 /** Small fleets for the scheduler's tests: sizes in bytes, one byte of KV cache a token. */
 import { Device } from "@helixflow/schema/Device"
 import { Bytes, DeviceId, ModelId, RequestId } from "@helixflow/schema/Ids"
-import { ModelSpec, type PolicyName } from "@helixflow/schema/Model"
+import { ModelSpec, Placing, type PolicyName } from "@helixflow/schema/Model"
 
 export const deviceId = (index: number) => DeviceId.make(`local/cpu:${index}`)
 
@@ -15,6 +15,7 @@ export interface ModelFigures {
   readonly kvPerToken?: number
   readonly replicas?: number
   readonly policy?: PolicyName
+  readonly placing?: Partial<Placing>
 }
 
 /** By default it claims 100 bytes: weights of 60, and two slots of 20. */
@@ -29,6 +30,7 @@ export const model = (name: string, figures: ModelFigures = {}) =>
     kvPerToken: Bytes.make(figures.kvPerToken ?? 1),
     replicas: figures.replicas ?? 1,
     policy: figures.policy ?? "best-fit",
+    placing: new Placing({ ...Placing.anywhere, ...figures.placing }),
     sampling: {},
     created: 0
   })

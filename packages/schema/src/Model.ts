@@ -1,12 +1,13 @@
 /** Models as the scheduler and the clients know them. Where the files are is the model store's business. */
 import { Schema } from "effect"
+import { DeviceKind } from "./Device.ts"
 import { SamplingDefaults } from "./Generation.ts"
 import { Bytes, DeviceId, Millis, ModelId, ReplicaId, ReservationId } from "./Ids.ts"
 
 export const ModelTask = Schema.Literal("text-generation", "embedding", "classification")
 export type ModelTask = typeof ModelTask.Type
 
-export const PolicyName = Schema.Literal("best-fit", "first-fit", "round-robin", "least-loaded")
+export const PolicyName = Schema.Literal("best-fit", "first-fit", "round-robin", "least-loaded", "affinity")
 export type PolicyName = typeof PolicyName.Type
 
 /**
@@ -15,6 +16,31 @@ export type PolicyName = typeof PolicyName.Type
  */
 export const EngineChoice = Schema.Literal("auto", "ffi", "binding")
 export type EngineChoice = typeof EngineChoice.Type
+
+/** What a model asks of where its replicas are. Unless it asks, anything suits. */
+export class Placing extends Schema.Class<Placing>("Placing")({
+  /** Kept loaded whether or not anybody asks, and not evicted. */
+  minReplicas: Schema.NonNegativeInt,
+  /** Only devices of this kind. */
+  kind: Schema.NullOr(DeviceKind),
+  /** Only devices in whose name this is found, whatever the case. */
+  name: Schema.NullOr(Schema.NonEmptyString),
+  /** Only these devices, as `cuda:1` or with their node as `local/cuda:1`; empty: any. */
+  devices: Schema.Array(Schema.NonEmptyString),
+  /** No two of its replicas on one device. */
+  spread: Schema.Boolean,
+  /** Models that no replica of it shares a device with, whichever of the two says so. */
+  notBeside: Schema.Array(ModelId)
+}) {
+  static readonly anywhere = new Placing({
+    minReplicas: 0,
+    kind: null,
+    name: null,
+    devices: [],
+    spread: false,
+    notBeside: []
+  })
+}
 
 export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
   id: ModelId,
@@ -36,6 +62,10 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
   /** Most replicas the scheduler may start. */
   replicas: Schema.Int.pipe(Schema.positive()),
   policy: PolicyName,
+  placing: Placing.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => Placing.anywhere)
+  ),
   /** What the model samples with where a client does not say. */
   sampling: SamplingDefaults,
   /** What a classifier's scores stand for, in their order; one: it scores pairs of texts. None for other tasks. */

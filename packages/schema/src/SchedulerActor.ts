@@ -28,7 +28,9 @@ export class Place extends Rpc.make("Place", {
     not: Schema.Array(ReplicaId),
     timeoutMillis: Schema.Positive,
     /** Who asks; `anonymous` when absent. */
-    caller: Schema.optional(Caller)
+    caller: Schema.optional(Caller),
+    /** For models with the policy `affinity`: requests with the same go to the same replica, unless it is far busier than others. */
+    affinity: Schema.optional(Schema.String)
   },
   success: Placement,
   error: Schema.Union(ModelNotFound, NoDeviceFits, QueueFull, TenantQueueFull, QueueTimeout, LoadFailed, ShuttingDown)

@@ -26,7 +26,13 @@ export const Reason = Schema.Union(
   Schema.TaggedStruct("ReplicaFailed", { replica: ReplicaId, failure: Schema.String }),
   Schema.TaggedStruct("ReplicaLimit", { limit: Schema.Int }),
   Schema.TaggedStruct("DeviceLoading", { device: DeviceId }),
-  Schema.TaggedStruct("Excluded", { replica: ReplicaId })
+  Schema.TaggedStruct("Excluded", { replica: ReplicaId }),
+  /** The model asks for another kind of device, another name, or other devices: `asks` says which. */
+  Schema.TaggedStruct("NotAskedFor", { asks: Schema.String }),
+  /** The two models may not share a device. */
+  Schema.TaggedStruct("NotBeside", { replica: ReplicaId }),
+  /** The model's replicas are to be on different devices. */
+  Schema.TaggedStruct("Spread", { replica: ReplicaId })
 )
 export type Reason = typeof Reason.Type
 

@@ -1,0 +1,229 @@
+/**
+ * Where a model could be loaded now. Devices are looked at in the order of the model's policy and of the index, so the first that suits
+ * is the one; what a decision costs grows with the logarithm of the number of devices.
+ *
+ * Of devices of several kinds the fastest kind counts on which the model can be loaded at all: one that is slower is no place to avoid
+ * an eviction with.
+ */
+import type { DeviceKind } from "@helixflow/schema/Device"
+import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
+import type { ModelSpec } from "@helixflow/schema/Model"
+import type { Reason } from "@helixflow/schema/Scheduling"
+import { HashMap } from "effect"
+import * as DeviceIndex from "./DeviceIndex.ts"
+import * as Eviction from "./Eviction.ts"
+import * as Fit from "./Fit.ts"
+import * as FleetView from "./FleetView.ts"
+import { compareIds, policies } from "./Policy.ts"
+import type { SchedulerOptions } from "./SchedulerOptions.ts"
+
+export interface LoadDecision {
+  readonly _tag: "Load"
+  readonly device: DeviceId
+  /** Leave first, to make room. */
+  readonly evict: ReadonlyArray<ReplicaId>
+  readonly score: number
+}
+
+export interface Survey {
+  readonly load: LoadDecision | undefined
+  /** Some device that the model asks for is large enough. */
+  readonly possible: boolean
+  /** Every such device failed to load the model: the earliest next try, and the failure. */
+  readonly broken: FleetView.LoadFailure | undefined
+  /** When time alone may change the answer. */
+  readonly until: number
+}
+
+/** The devices of a kind that the model asks for, in an order; see `DeviceIndex.inOrder`. */
+export type Source = (
+  kind: DeviceKind,
+  order: DeviceIndex.Order,
+  needed: number,
+  after?: string | null
+) => Iterable<DeviceIndex.Placed>
+
+/** Devices whose evictions are compared: those whose longest unused replicas are unused longest. */
+const comparedEvictions = 64
+
+/** Devices that reasons are told of. */
+const toldDevices = 64
+
+const indexed = (view: FleetView.FleetView, spec: ModelSpec): Source => {
+  const index = FleetView.indexOf(view)
+  return (kind, order, needed, after) =>
+    DeviceIndex.inOrder(index, (device) => device.kind === kind && Fit.suits(spec, device), order, needed, after)
+}
+
+/** The same without an index, of some devices: for models that are pinned to them, and to hold the index to it. */
+export const scanned =
+  (view: FleetView.FleetView, spec: ModelSpec, entries: ReadonlyArray<FleetView.DeviceEntry>): Source =>
+  (kind, order, needed, after = null) =>
+    entries
+      .flatMap(({ status: { device } }) => {
+        const profile = FleetView.profileOf(view, device.id)
+        const at = profile && DeviceIndex.place(order, profile)
+        const listed = at != null && at.size >= needed && device.kind === kind && Fit.suits(spec, device)
+        return listed ? [{ id: device.id, key: at.key }] : []
+      })
+      .filter(({ id }) => after === null || DeviceIndex.sortKey(id) > after)
+      .sort((a, b) => a.key - b.key || compareIds(a.id, b.id))
+
+const sourceFor = (view: FleetView.FleetView, spec: ModelSpec): Source => {
+  if (spec.placing.devices.length === 0) return indexed(view, spec)
+  const pinned = Array.from(HashMap.values(view.devices)).filter(({ status }) => Fit.isPinnedTo(spec, status.device))
+  return scanned(view, spec, pinned)
+}
+
+export interface Search {
+  readonly spec: ModelSpec
+  /** Whether others leave to make room: for a model's first replica, not for an extra one. */
+  readonly evicts: boolean
+  /** Whether replicas with requests may leave too, or when they will; `Infinity`: never. */
+  readonly patientUntil: number
+}
+
+/** Looks for a place to load the model on. */
+export const survey = (
+  view: FleetView.FleetView,
+  search: Search,
+  now: number,
+  options: SchedulerOptions,
+  source: Source = sourceFor(view, search.spec)
+): Survey => {
+  let possible = false
+  let broken: FleetView.LoadFailure | undefined
+  let until = Number.POSITIVE_INFINITY
+  for (const kind of search.spec.placing.kind === null ? Fit.kinds : [search.spec.placing.kind]) {
+    const found = surveyKind(view, search, (...rest) => source(kind, ...rest), now, options)
+    possible ||= found.possible
+    if (broken === undefined || (found.broken && found.broken.until < broken.until)) broken = found.broken ?? broken
+    until = Math.min(until, found.until)
+    if (found.possible && found.broken === undefined) return { ...found, possible, until }
+  }
+  return { load: undefined, possible, broken, until }
+}
+
+type KindSource = (order: DeviceIndex.Order, needed: number, after?: string | null) => Iterable<DeviceIndex.Placed>
+
+const surveyKind = (
+  view: FleetView.FleetView,
+  { evicts, patientUntil, spec }: Search,
+  devices: KindSource,
+  now: number,
+  options: SchedulerOptions
+): Survey => {
+  const failures = FleetView.failuresOf(view, spec.id)
+  const failing = (id: DeviceId) => {
+    const failure = failures.get(id)
+    return failure !== undefined && failure.until > now ? failure : undefined
+  }
+
+  let possible = false
+  let open = false
+  let broken: FleetView.LoadFailure | undefined
+  for (const { id } of devices("whole", spec.claim)) {
+    possible = true
+    const failure = failing(id)
+    open ||= failure === undefined
+    if (failure !== undefined && (broken === undefined || failure.until < broken.until)) broken = failure
+    if (open && failures.size === 0) break
+    if (open && broken !== undefined) break
+  }
+  const until = broken?.until ?? Number.POSITIVE_INFINITY
+  if (!open) return { load: undefined, possible, broken, until }
+
+  const fitting = freePlace(view, spec, devices, failing)
+  if (fitting !== undefined) return { load: fitting, possible, broken: undefined, until }
+  if (!evicts) return { load: undefined, possible, broken: undefined, until }
+  const busy = now >= patientUntil
+  const load = roomMade(view, spec, devices, failing, busy, now, options)
+  if (load !== undefined) return { load, possible, broken: undefined, until }
+  const patience = busy ? Number.POSITIVE_INFINITY : patientUntil
+  return { load, possible, broken: undefined, until: Math.min(until, patience, nextAbandoned(view, now, options)) }
+}
+
+/** The best device with enough memory free, by the model's policy. */
+const freePlace = (
+  view: FleetView.FleetView,
+  spec: ModelSpec,
+  devices: KindSource,
+  failing: (id: DeviceId) => FleetView.LoadFailure | undefined
+): LoadDecision | undefined => {
+  const policy = policies[spec.policy]
+  const cursor = FleetView.cursor(view, spec.id)
+  const first = (after: string | null): LoadDecision | undefined => {
+    for (const { id } of devices(policy.order, spec.claim, after)) {
+      const device = FleetView.device(view, id)
+      if (device === undefined || failing(id) !== undefined) continue
+      if (Fit.spreadOver(view, spec, device) !== undefined || Fit.conflicts(view, spec, device).length > 0) continue
+      const { total } = device.status.device
+      const score = policy.load({ id, free: device.free, total, needed: spec.claim }, { cursor })
+      return { _tag: "Load", device: id, evict: [], score }
+    }
+    return undefined
+  }
+  const turns = spec.policy === "round-robin" && cursor !== ""
+  return (turns ? first(DeviceIndex.sortKey(cursor)) : undefined) ?? first(null)
+}
+
+/** The device where making room loses least: the most recently used of those who leave was used longest ago, whatever the policy. */
+const roomMade = (
+  view: FleetView.FleetView,
+  spec: ModelSpec,
+  devices: KindSource,
+  failing: (id: DeviceId) => FleetView.LoadFailure | undefined,
+  busy: boolean,
+  now: number,
+  options: SchedulerOptions
+): LoadDecision | undefined => {
+  let best: { readonly device: FleetView.DeviceEntry; readonly eviction: Eviction.Eviction } | undefined
+  let compared = 0
+  for (const { id, key } of devices(busy ? "all" : "idle", spec.claim)) {
+    // nobody further on has anything that is unused for longer
+    if (best !== undefined && (key > best.eviction.lastUsed || compared >= comparedEvictions)) break
+    const device = FleetView.device(view, id)
+    if (device === undefined || failing(id) !== undefined || Fit.spreadOver(view, spec, device) !== undefined) continue
+    compared += 1
+    const missing = Math.max(0, spec.claim - device.free)
+    const must = Fit.conflicts(view, spec, device)
+    const evict = (busy: boolean) => Eviction.evict(view, id, spec.id, missing, busy, now, options, must)
+    const eviction = evict(false) ?? (busy ? evict(true) : undefined)
+    if (eviction === undefined) continue
+    const earlier =
+      best === undefined ||
+      eviction.lastUsed < best.eviction.lastUsed ||
+      (eviction.lastUsed === best.eviction.lastUsed && compareIds(id, best.device.status.device.id) < 0)
+    if (earlier) best = { device, eviction }
+  }
+  if (best === undefined) return undefined
+  const { device, eviction } = best
+  const { id, total } = device.status.device
+  const state = { cursor: FleetView.cursor(view, spec.id) }
+  const free = device.free + eviction.bytes
+  const score = policies[spec.policy].load({ id, free, total, needed: spec.claim }, state)
+  return { _tag: "Load", device: id, evict: eviction.replicas, score }
+}
+
+/** When the next failed replica will count as abandoned; `Infinity` if none will. */
+const nextAbandoned = (view: FleetView.FleetView, now: number, options: SchedulerOptions): number => {
+  let next = Number.POSITIVE_INFINITY
+  for (const id of view.failed) {
+    const entry = FleetView.replica(view, id)
+    if (entry === undefined || FleetView.stateOf(entry) !== "failed") continue
+    const at = entry.status.since + options.failedGrace
+    if (at > now) next = Math.min(next, at)
+  }
+  return next
+}
+
+/** Why the model can't be loaded at once, device by device; of a large fleet some devices stand for all. */
+export const reasons = (view: FleetView.FleetView, spec: ModelSpec, now: number): ReadonlyArray<Reason> => {
+  const told: Array<Reason> = []
+  let left = toldDevices
+  for (const device of HashMap.values(view.devices)) {
+    if (left-- === 0) break
+    told.push(...Fit.fit(view, spec, device, now).reasons)
+  }
+  return told
+}
