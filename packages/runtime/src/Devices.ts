@@ -2,7 +2,7 @@
  * The devices of this node: those that `HELIX_DEVICES` names, or else its GPUs, or where there are none the machine's CPUs with most of
  * its memory.
  */
-import { Device, type DeviceKind } from "@helixflow/schema/Device"
+import { Device, DeviceKind, type LocalDevice, localDevice } from "@helixflow/schema/Device"
 import { DeviceUnavailable } from "@helixflow/schema/Errors"
 import { Bytes, makeDeviceId, type NodeId } from "@helixflow/schema/Ids"
 import { Effect, Option } from "effect"
@@ -13,8 +13,8 @@ import { type Machine, machine } from "./Machine.ts"
 import * as NvidiaSmi from "./NvidiaSmi.ts"
 import * as Nvml from "./Nvml.ts"
 
-/** The kinds of devices that an engine of this version computes on. */
-export const computable: ReadonlySet<DeviceKind> = new Set<DeviceKind>(["cpu"])
+/** The kinds of devices that engines compute on, where what they need is installed. */
+export const computable: ReadonlySet<DeviceKind> = new Set(DeviceKind.literals)
 
 /** What the node has. */
 export interface Hardware {
@@ -49,6 +49,8 @@ export const detect = (
     })
   const cuda = (index: number, { name, total, uuid }: Gpu, bytes = total) =>
     new Device({ id: makeDeviceId(node, "cuda", index), kind: "cuda", name, total: Bytes.make(bytes), uuid })
+  const webgpu = (index: number, bytes: number) =>
+    new Device({ id: makeDeviceId(node, "webgpu", index), kind: "webgpu", name: "WebGPU", total: Bytes.make(bytes) })
   const unavailable = (device: string, reason: string) => new DeviceUnavailable({ device, reason })
 
   if (Option.isNone(declared)) {
@@ -77,6 +79,10 @@ export const detect = (
           Option.getOrElse(bytes, () => share)
         )
       )
+    if (kind === "webgpu") {
+      if (Option.isSome(bytes)) return Effect.succeed(webgpu(index, bytes.value))
+      return unavailable(name, `WebGPU does not tell how much memory it has; say how much to use, e.g. ${name}=8GiB`)
+    }
     const gpu = gpus[index]
     if (gpu === undefined) return unavailable(name, `the machine has ${gpus.length} GPUs that can be used`)
     const asked = Option.getOrElse(bytes, () => gpu.total)
@@ -134,19 +140,25 @@ export interface DeviceConfig extends GpuSources {
   readonly devices: Option.Option<ReadonlyArray<DeviceDeclaration>>
 }
 
-/** The node's devices with their meters. */
-export const open = Effect.fnUntraced(function* (node: NodeId, config: DeviceConfig) {
+/** Finds out whether a GPU can be computed on. */
+export type Check = (device: LocalDevice) => Effect.Effect<void, DeviceUnavailable>
+
+/**
+ * The node's devices with their meters. A GPU that is declared and can't be computed on is an error; of those that are merely there, none is
+ * used then, and the log says why.
+ */
+export const open = Effect.fnUntraced(function* (node: NodeId, config: DeviceConfig, check: Check) {
   const asked = Option.getOrUndefined(config.devices)
   // who declares CPUs alone has no use for drivers
   const search = asked === undefined || asked.some(({ kind }) => kind === "cuda")
   const inventory = search ? yield* findGpus(config) : Option.none<GpuInventory>()
   const gpus = Option.match(inventory, { onNone: () => [], onSome: ({ gpus }) => gpus })
-  if (gpus.length > 0 && asked === undefined && !computable.has("cuda")) {
-    const names = gpus.map(({ name }, index) => `cuda:${index} (${name})`).join(", ")
-    yield* Effect.logInfo(`Not used, as no engine of this version computes on it: ${names}`)
-  }
   const hardware = { machine: machine(), gpus }
-  const devices = yield* detect(node, config.devices, hardware)
+  const kinds = asked === undefined && gpus.length > 0 ? yield* kindsThat(check, gpus) : computable
+  const devices = yield* detect(node, config.devices, hardware, kinds)
+  // those that were found have been checked
+  const named = asked === undefined ? [] : devices.filter(({ kind }) => kind !== "cpu")
+  yield* Effect.forEach(named, ({ id }) => check(localDevice(id)), { discard: true })
   const cpus = DeviceMeter.forCpus(devices.flatMap(({ id, kind }) => (kind === "cpu" ? [id] : [])))
   const metered = devices.map((device): MeteredDevice => {
     const gpu = Option.map(inventory, (found) => gpuMeter(found, device.uuid ?? ""))
@@ -155,3 +167,14 @@ export const open = Effect.fnUntraced(function* (node: NodeId, config: DeviceCon
   })
   return { hardware, devices: metered }
 })
+
+/** What is computed on unasked: GPUs if the first of them can be, and what needs nothing. */
+const kindsThat = (check: Check, gpus: ReadonlyArray<Gpu>): Effect.Effect<ReadonlySet<DeviceKind>> =>
+  check({ kind: "cuda", index: 0 }).pipe(
+    Effect.as(computable),
+    Effect.catchAll(({ reason }) => {
+      const names = gpus.map(({ name }, index) => `cuda:${index} (${name})`).join(", ")
+      const processors: ReadonlySet<DeviceKind> = new Set(["cpu"])
+      return Effect.as(Effect.logWarning(`GPUs are not used: ${names}: ${reason}`), processors)
+    })
+  )

@@ -7,6 +7,7 @@
  * effect at the next step at the latest.
  */
 import type { ClassificationInput, Classifications } from "@helixflow/schema/Classification"
+import type { LocalDevice } from "@helixflow/schema/Device"
 import type { Embeddings, LoadedModel, Prompt, SequenceRequest, TokenBatch } from "@helixflow/schema/Generation"
 import type { TokenId } from "@helixflow/schema/Ids"
 import type { EngineChoice, ModelTask } from "@helixflow/schema/Model"
@@ -23,7 +24,9 @@ export interface LoadOptions {
   readonly slots: number
   /** Bytes of computed prefixes that may be kept besides the slots; none unless said. */
   readonly prefixCache?: number | undefined
-  /** Threads of one operator. */
+  /** What computes it; the processor when absent. */
+  readonly device?: LocalDevice
+  /** Threads of one operator, of those that the processor computes. */
   readonly threads: number
   /** `auto` when absent. */
   readonly engine?: EngineChoice

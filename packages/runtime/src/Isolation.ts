@@ -86,13 +86,22 @@ export const make = ({
       name: ModelId
     ): Effect.Effect<Option.Option<Cell>, LoadFailed | ActorUnreachable | MailboxFull, Scope.Scope> =>
       Effect.gen(function* () {
-        const { engine, folder, spec } = yield* Effect.orDie(store.find(name))
+        const { engine, folder, spec, threads: own } = yield* Effect.orDie(store.find(name))
         const model = new ModelSpec({ ...spec, slots: 1 })
         const reservation = ReservationId.make(`quarantine-${++cells}`)
         const device = yield* claim(model, reservation)
         if (Option.isNone(device)) return Option.none()
         const id = makeReplicaId(device.value, ModelId.make(`quarantine/${name}`), cells)
-        const options = { replica: id, device: device.value, reservation, model, path: folder, engine, threads, worker }
+        const options = {
+          replica: id,
+          device: device.value,
+          reservation,
+          model,
+          path: folder,
+          engine,
+          threads: own ?? threads,
+          worker
+        }
         const { handlers } = yield* Model.make(options)
         const replica = yield* InProcess.host(ModelActor, Effect.succeed(handlers), { name: id })
         yield* replica.Load()

@@ -2,11 +2,16 @@
  * Chooses how a text graph is computed here, the fastest way first:
  * - `ffi`: the runtime's C API. Grouped attention writes into the cache itself, other graphs are patched.
  * - `binding`: the runtime's binding for Node.js with the graph patch, or, where the graph can't be patched, without.
+ *
+ * GPUs are left to the binding: the C API would have to be given memory of theirs for the cache, and is given ours.
  */
 import * as path from "node:path"
+import type { LocalDevice } from "@helixflow/schema/Device"
 import type { EngineChoice } from "@helixflow/schema/Model"
 import type { Decoder } from "./Decoder.ts"
+import { computesAlike } from "./DecoderCheck.ts"
 import { type DecoderGraph, recogniseDecoder } from "./DecoderGraph.ts"
+import { isGpu, nameOf, PROCESSOR } from "./ExecutionProvider.ts"
 import { FfiDecoder } from "./FfiDecoder.ts"
 import { type GraphPatch, makeGraphPatch, writesInPlace } from "./GraphPatch.ts"
 import { readLeanModel } from "./LeanModel.ts"
@@ -15,6 +20,7 @@ import { OnnxDecoder } from "./OnnxDecoder.ts"
 import { type OnnxFile, readOnnxFile } from "./OnnxFile.ts"
 import { OnnxSession } from "./OnnxSession.ts"
 import { OrtApi } from "./OrtApi.ts"
+import { ProviderUnavailable } from "./OrtProvider.ts"
 import { OrtSession } from "./OrtSession.ts"
 import { continuesWithSeveral, TokenwiseDecoder } from "./TokenwiseDecoder.ts"
 
@@ -27,6 +33,8 @@ export interface LoadDecoderOptions {
   readonly vocabulary: number | null
   readonly slots: number
   readonly threads: number
+  /** The processor when absent. */
+  readonly device?: LocalDevice
   readonly engine?: EngineChoice
   /** Whether graphs may be patched. */
   readonly patch: boolean
@@ -53,6 +61,12 @@ export async function loadDecoder(options: LoadDecoderOptions): Promise<Decoder>
   const patch = options.patch ? makeGraphPatch(file.nodes, decoder) : null
   const logits = options.patch ? makeLogitsPatch(file.nodes, decoder) : null
   const loaded = await loadDirectly(options, { file, decoder, patch, logits })
+  if (options.device !== undefined && isGpu(options.device.kind) && !(await computesAlike(loaded))) {
+    await loaded.close()
+    throw new Error(
+      `${nameOf(options.device)} computes the graph wrongly: the same tokens give other logits together than in parts`
+    )
+  }
   const isDoubtful = decoder.merged || TRACED_WITH_CACHE.test(path.basename(options.graph))
   if (!isDoubtful || (await continuesWithSeveral(loaded))) return loaded
   console.error(`${options.model} continues prompts token by token: its graph can't compute several after a cache`)
@@ -60,10 +74,15 @@ export async function loadDecoder(options: LoadDecoderOptions): Promise<Decoder>
 }
 
 async function loadDirectly(options: LoadDecoderOptions, graph: Graph): Promise<Decoder> {
-  const { engine = "auto" } = options
+  const { device = PROCESSOR, engine = "auto", threads } = options
   const { file, decoder } = graph
   const inPlace = writesInPlace(file.nodes, decoder)
-  if (engine === "ffi" || (engine === "auto" && (inPlace || graph.patch !== null))) {
+  if (engine === "ffi" && isGpu(device.kind)) {
+    throw new Error(
+      `\`engine\` \`ffi\` computes on the processor alone, and ${nameOf(device)} is none; use \`binding\``
+    )
+  }
+  if (engine === "ffi" || (engine === "auto" && !isGpu(device.kind) && (inPlace || graph.patch !== null))) {
     try {
       return await loadFfi(options, graph, inPlace)
     } catch (cause) {
@@ -75,10 +94,11 @@ async function loadDirectly(options: LoadDecoderOptions, graph: Graph): Promise<
     try {
       return await loadPatched(options, graph, graph.patch)
     } catch (cause) {
+      if (cause instanceof ProviderUnavailable) throw cause
       tell(options.model, "as it is", cause)
     }
   }
-  const session = await OnnxSession.load(options.graph, options.threads)
+  const session = await OnnxSession.load(options.graph, { device, threads })
   return new OnnxDecoder({ session, graph: decoder, slots: options.slots, newColumns: "none" })
 }
 
@@ -98,9 +118,10 @@ async function loadFfi(options: LoadDecoderOptions, graph: Graph, inPlace: boole
   }
 }
 
-async function loadPatched({ graph: original, slots, threads }: LoadDecoderOptions, graph: Graph, patch: GraphPatch) {
-  const { decoder, model } = edited(original, graph, patch)
-  const session = await OnnxSession.load(model, threads)
+async function loadPatched(options: LoadDecoderOptions, graph: Graph, patch: GraphPatch) {
+  const { device = PROCESSOR, slots, threads } = options
+  const { decoder, model } = edited(options.graph, graph, patch)
+  const session = await OnnxSession.load(model, { device, threads })
   return new OnnxDecoder({ session, graph: decoder, slots, newColumns: patch.columns })
 }
 

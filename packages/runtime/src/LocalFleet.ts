@@ -12,7 +12,7 @@ import type { ModelStore } from "./ModelStore.ts"
 export interface LocalFleetOptions {
   readonly directory: Directory
   readonly store: Context.Tag.Service<typeof ModelStore>
-  /** Threads of one operator, for each replica. */
+  /** Threads of one operator, for each replica whose model doesn't say. */
   readonly threads: number
   readonly worker: ReplicaOptions["worker"]
 }
@@ -31,9 +31,18 @@ export const make = ({ directory, store, threads, worker }: LocalFleetOptions): 
     release: (device, reservation) => onDevice(device, (gpu) => gpu.Release({ reservation })),
     startReplica: ({ device, model, replica, reservation }) =>
       Effect.gen(function* () {
-        const { engine, folder } = yield* store.find(model.id)
+        const stored = yield* store.find(model.id)
         const supervisor = yield* directory.replicaSupervisors.find(device)
-        const options = { replica, device, reservation, model, path: folder, engine, threads, worker }
+        const options = {
+          replica,
+          device,
+          reservation,
+          model,
+          path: stored.folder,
+          engine: stored.engine,
+          threads: stored.threads ?? threads,
+          worker
+        }
         yield* Effect.onInterrupt(supervisor.startChild(replicaChild(options, directory)), () =>
           Effect.ignore(supervisor.terminateChild(ChildId.make(replica)))
         )

@@ -7,6 +7,7 @@
  *
  * A lost worker ends the actor: its supervisor starts it anew, and the sessions whose sequences it held place them again.
  */
+import { localDevice } from "@helixflow/schema/Device"
 import { type ActorUnreachable, EngineFailed, LoadFailed, ReplicaNotReady, WorkerLost } from "@helixflow/schema/Errors"
 import type { LoadedModel, TokenBatch } from "@helixflow/schema/Generation"
 import {
@@ -181,6 +182,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
         context: model.context,
         slots: model.slots,
         prefixCache: model.prefixCache,
+        device: localDevice(options.device),
         threads: options.threads,
         engine: options.engine
       })

@@ -5,6 +5,7 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import type { DeviceKind } from "@helixflow/schema/Device"
 import { LoadFailed } from "@helixflow/schema/Errors"
 import type { SamplingDefaults } from "@helixflow/schema/Generation"
 import type { ModelTask } from "@helixflow/schema/Model"
@@ -62,8 +63,8 @@ export interface ModelFolder {
   readonly activation: Activation
 }
 
-/** Describes a folder. Throws `LoadFailed`, with `model` as the name to blame. */
-export function describeModelFolder(folder: string, model: string): ModelFolder {
+/** Describes a folder for a kind of device. Throws `LoadFailed`, with `model` as the name to blame. */
+export function describeModelFolder(folder: string, model: string, device: DeviceKind = "cpu"): ModelFolder {
   const refuse = (reason: string, file: string | null): never => {
     throw new LoadFailed({ model, reason, file })
   }
@@ -86,7 +87,7 @@ export function describeModelFolder(folder: string, model: string): ModelFolder 
   const slidingWindow = config.use_sliding_window === false ? null : (config.sliding_window ?? null)
   const vocabulary = config.vocab_size ?? null
   const recognise = recogniseFor(task, { slidingWindow, vocabulary, labels: classifier?.labels.length ?? 0 })
-  const { usable, unusable } = findGraphs(folder, settings ?? {}, recognise)
+  const { usable, unusable } = findGraphs(folder, { ...settings, device }, recognise)
   const [best] = usable
   if (best === undefined) return refuse(...explain(folder, unusable))
   const context = contextOf(config, tokenizerConfig, sentence?.context ?? null)

@@ -4,14 +4,20 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import type { DeviceKind } from "@helixflow/schema/Device"
+import { isGpu } from "./ExecutionProvider.ts"
 import { type OnnxFile, readOnnxFile } from "./OnnxFile.ts"
 
 /**
- * What follows the name of a graph in the names that `optimum` and `transformers.js` give, by preference on a CPU: what is nearest to
- * the model as it was trained comes first. Half precision is widened where the processor can't compute with it, so it has neither
- * the speed nor the memory of a smaller file there; four bits show in the text, so whoever wants their speed asks for it.
+ * What follows the name of a graph in the names that `optimum` and `transformers.js` give, by preference. On a processor what is nearest
+ * to the model as it was trained comes first. Half precision is widened where the processor can't compute with it, so it has neither
+ * the speed nor the memory of a smaller file there; four bits show in the text, so whoever wants their speed asks for it. GPUs compute
+ * halves as they are, and some operators with nothing else; those of eight bits they leave to the processor.
  */
-const SUFFIXES = ["", "_fp16", "_quantized", "_int8", "_uint8", "_q8", "_q4", "_q4f16", "_bnb4"] as const
+const SUFFIXES = {
+  processor: ["", "_fp16", "_quantized", "_int8", "_uint8", "_q8", "_q4", "_q4f16", "_bnb4"],
+  gpu: ["_fp16", "", "_q4f16", "_q4", "_bnb4", "_quantized", "_int8", "_uint8", "_q8"]
+} as const
 
 /** `dtype` as `transformers.js` has it, and the files that hold it. */
 const SUFFIXES_OF = {
@@ -47,6 +53,13 @@ const namesOf = (suffix: string): ReadonlyArray<string> =>
 const RUNTIME_BYTES = 220 * 2 ** 20
 const MEMORY_FACTOR = { full: 1.45, half: 2.9, external: 1.15, quantized: 2 }
 
+/**
+ * On a GPU: the driver's own and the runtime's workspace, and the weights once, as the file has them. Not measured: whoever knows better
+ * says `memory` in `helixflow.json`.
+ */
+const GPU_RUNTIME_BYTES = 512 * 2 ** 20
+const GPU_MEMORY_FACTOR = 1.1
+
 export interface ModelGraph<A> {
   /** The ONNX file. */
   readonly path: string
@@ -75,6 +88,8 @@ export interface GraphChoice {
   /** Relative to the model's folder. */
   readonly file?: string | undefined
   readonly dtype?: Dtype | undefined
+  /** What it is to be loaded on. */
+  readonly device: DeviceKind
 }
 
 /** `recognise` throws an `Error` for a graph that can't be used. */
@@ -85,7 +100,7 @@ export function findGraphs<A>(folder: string, choice: GraphChoice, recognise: (f
     try {
       const file = readOnnxFile(candidate)
       const missing = missingWeights(candidate, file)
-      if (missing === null) usable.push(describe(candidate, file, recognise(file)))
+      if (missing === null) usable.push(describe(candidate, file, { graph: recognise(file), device: choice.device }))
       else unusable.push(missing)
     } catch (cause) {
       unusable.push({ path: candidate, reason: cause instanceof Error ? cause.message : String(cause) })
@@ -94,9 +109,10 @@ export function findGraphs<A>(folder: string, choice: GraphChoice, recognise: (f
   return { usable, unusable }
 }
 
-function candidates(folder: string, { dtype, file }: GraphChoice): ReadonlyArray<string> {
+function candidates(folder: string, { device, dtype, file }: GraphChoice): ReadonlyArray<string> {
   if (file !== undefined) return [path.join(folder, file)]
-  const suffixes: ReadonlyArray<string> = dtype === undefined ? SUFFIXES : SUFFIXES_OF[dtype]
+  const ranked = isGpu(device) ? SUFFIXES.gpu : SUFFIXES.processor
+  const suffixes: ReadonlyArray<string> = dtype === undefined ? ranked : SUFFIXES_OF[dtype]
   return suffixes
     .flatMap(namesOf)
     .map((name) => path.join(folder, name))
@@ -116,16 +132,22 @@ function missingWeights(graph: string, { externalFiles }: OnnxFile): UnusableGra
   return null
 }
 
-function describe<A>(graph: string, { externalFiles }: OnnxFile, recognised: A): ModelGraph<A> {
+function describe<A>(
+  graph: string,
+  { externalFiles }: OnnxFile,
+  recognised: { readonly graph: A; readonly device: DeviceKind }
+): ModelGraph<A> {
   const files = [graph, ...externalFiles.map(({ location }) => weightFile(graph, location))]
   const bytes = files.reduce((sum, file) => sum + fs.statSync(file).size, 0)
-  const memory = Math.ceil(RUNTIME_BYTES + MEMORY_FACTOR[weightKind(graph, externalFiles.length > 0)] * bytes)
-  return { path: graph, bytes, memory, graph: recognised }
+  const memory = isGpu(recognised.device)
+    ? GPU_RUNTIME_BYTES + GPU_MEMORY_FACTOR * bytes
+    : RUNTIME_BYTES + MEMORY_FACTOR[weightKind(graph, externalFiles.length > 0)] * bytes
+  return { path: graph, bytes, memory: Math.ceil(memory), graph: recognised.graph }
 }
 
 function weightKind(graph: string, isExternal: boolean): keyof typeof MEMORY_FACTOR {
   const name = path.basename(graph, ".onnx")
   if (name.endsWith("_fp16")) return "half"
-  if (SUFFIXES.some((suffix) => suffix !== "" && name.endsWith(suffix))) return "quantized"
+  if (SUFFIXES.processor.some((suffix) => suffix !== "" && name.endsWith(suffix))) return "quantized"
   return isExternal ? "external" : "full"
 }

@@ -38,7 +38,9 @@ export const ModelSettings = Schema.Struct({
   /** Whether clients may write special tokens in messages, e.g. `<|im_end|>`; otherwise only the chat template does. */
   specialTokensInMessages: Schema.optionalWith(Schema.Boolean, { default: () => false }),
   /** What computes a text model. */
-  engine: Schema.optionalWith(EngineChoice, { default: () => "auto" as const })
+  engine: Schema.optionalWith(EngineChoice, { default: () => "auto" as const }),
+  /** Threads of one operator, instead of the node's. */
+  threads: Schema.optional(Schema.Int.pipe(Schema.between(1, 1024)))
 })
 export type ModelSettings = typeof ModelSettings.Type
 

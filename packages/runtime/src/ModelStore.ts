@@ -1,10 +1,12 @@
 /** The models on this node's disks: which folders they are and what they ask for. */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import type { DeviceKind } from "@helixflow/schema/Device"
 import { LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
 import { ModelId } from "@helixflow/schema/Ids"
 import type { EngineChoice, ModelSpec } from "@helixflow/schema/Model"
 import { Clock, Context, Effect, Either, Layer, ParseResult } from "effect"
+import { LocalDevices } from "./LocalDevices.ts"
 import { describeModelFolder } from "./ModelFolder.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
@@ -14,6 +16,8 @@ export interface StoredModel {
   /** The model's folder, absolute. */
   readonly folder: string
   readonly engine: EngineChoice
+  /** Threads of one operator; null: as many as the node gives every replica. */
+  readonly threads: number | null
 }
 
 /** A folder that is there and can't be served. */
@@ -48,6 +52,8 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
     this,
     Effect.gen(function* () {
       const { modelsDirs } = yield* RuntimeConfig
+      const { devices } = yield* LocalDevices
+      const kinds = new Set(devices.map(({ device }) => device.kind))
       const known: KnownFolders = new Map()
       let found: Found = { models: new Map(), names: new Map(), refused: new Map() }
       let models: ReadonlyArray<ModelSpec> = []
@@ -55,7 +61,7 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
 
       const look = Effect.gen(function* () {
         const before = found.refused
-        found = scan(modelsDirs, known)
+        found = scan(modelsDirs, { known, kinds })
         const now = [...found.models.values()].map(({ spec }) => spec).sort((a, b) => (a.id < b.id ? -1 : 1))
         if (now.length !== models.length || now.some((spec, index) => spec !== models[index])) models = now
         for (const [id, refused] of found.refused) {
@@ -103,11 +109,22 @@ type Read = Either.Either<StoredModel, LoadFailed>
 /** What was read from a folder, and what the folder looked like then. */
 type KnownFolders = Map<string, { readonly look: string; readonly read: Read }>
 
+const processorAlone: ReadonlySet<DeviceKind> = new Set(["cpu"])
+
+export interface ScanOptions {
+  readonly known?: KnownFolders
+  /** Kinds of the devices that the models may be loaded on; the processor when absent. */
+  readonly kinds?: ReadonlySet<DeviceKind>
+}
+
 /**
  * An id that two folders have belongs to the one in the earlier directory; an id wins over an alias. Folders that look as they are
  * `known` are not read again; `known` is brought up to date.
  */
-export const scan = (modelsDirs: ReadonlyArray<string>, known: KnownFolders = new Map()): Found => {
+export const scan = (
+  modelsDirs: ReadonlyArray<string>,
+  { known = new Map(), kinds = processorAlone }: ScanOptions = {}
+): Found => {
   const found: Found = { models: new Map(), names: new Map(), refused: new Map() }
   const gone = new Set(known.keys())
   for (const directory of modelsDirs) {
@@ -115,7 +132,7 @@ export const scan = (modelsDirs: ReadonlyArray<string>, known: KnownFolders = ne
       const name = path.relative(directory, folder).split(path.sep).join("/") || path.basename(directory)
       const look = appearance(folder)
       const before = known.get(folder)
-      const read = before?.look === look ? before.read : readModel(folder, ModelId.make(name))
+      const read = before?.look === look ? before.read : readModel(folder, ModelId.make(name), kinds)
       known.set(folder, { look, read })
       gone.delete(folder)
       if (Either.isLeft(read)) found.refused.set(name, read.left)
@@ -150,18 +167,34 @@ const appearance = (folder: string): string =>
     .map((stat) => (stat === undefined ? "" : `${stat.ino}:${stat.size}:${stat.mtimeMs}`))
     .join(" ")
 
-const readModel = (folder: string, name: ModelId): Read =>
+const readModel = (folder: string, name: ModelId, kinds: ReadonlySet<DeviceKind>): Read =>
   Either.flatMap(readSettings(folder, name), (settings) =>
     Either.try({
       try: () => {
-        const files = describeModelFolder(folder, name)
+        const files = describeFor(folder, name, [...kinds])
         const created = Math.floor(fs.statSync(path.join(folder, "config.json")).mtimeMs / 1000)
-        return { folder, engine: settings.engine, spec: ModelSettings.toSpec(name, { ...files, created }, settings) }
+        return {
+          folder,
+          engine: settings.engine,
+          threads: settings.threads ?? null,
+          spec: ModelSettings.toSpec(name, { ...files, created }, settings)
+        }
       },
       catch: (error) =>
         error instanceof LoadFailed ? error : new LoadFailed({ model: name, reason: String(error), file: folder })
     })
   )
+
+/** On each kind of device another file may be loaded. One claim has to do for all of them: the largest. */
+const describeFor = (folder: string, name: ModelId, [first = "cpu", ...others]: ReadonlyArray<DeviceKind>) => {
+  const described = describeModelFolder(folder, name, first)
+  const all = [described, ...others.map((kind) => describeModelFolder(folder, name, kind))]
+  return {
+    ...described,
+    weights: Math.max(...all.map(({ weights }) => weights)),
+    kvPerToken: Math.max(...all.map(({ kvPerToken }) => kvPerToken))
+  }
+}
 
 const readSettings = (folder: string, name: ModelId): Either.Either<ModelSettings.ModelSettings, LoadFailed> => {
   const file = path.join(folder, "helixflow.json")

@@ -12,17 +12,17 @@ import * as path from "node:path"
 import { Fleet } from "@helixflow/scheduler/Fleet"
 import * as Scheduler from "@helixflow/scheduler/SchedulerActor"
 import type { Device } from "@helixflow/schema/Device"
-import type { DeviceUnavailable, LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
-import { ChildId, NodeId } from "@helixflow/schema/Ids"
+import type { LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
+import { ChildId, type NodeId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Clock, Context, Effect, Layer, Option } from "effect"
 import * as DefaultModel from "./DefaultModel.ts"
-import * as Devices from "./Devices.ts"
 import { deviceChild } from "./DeviceTree.ts"
 import * as Directory from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
 import * as Isolation from "./Isolation.ts"
+import { LocalDevices } from "./LocalDevices.ts"
 import * as LocalFleet from "./LocalFleet.ts"
 import { ModelStore } from "./ModelStore.ts"
 import * as Orphans from "./Orphans.ts"
@@ -47,16 +47,15 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
 >() {
   static readonly layer: Layer.Layer<
     Node,
-    DeviceUnavailable | ModelNotFound | LoadFailed | Supervisor.Escalated,
-    RuntimeConfig | ModelStore
+    ModelNotFound | LoadFailed | Supervisor.Escalated,
+    RuntimeConfig | LocalDevices | ModelStore
   > = Layer.scoped(
     this,
     Effect.gen(function* () {
       const config = yield* RuntimeConfig
-      const id = NodeId.make("local")
       const since = yield* Clock.currentTimeMillis
       const store = yield* ModelStore
-      const { devices: metered, hardware } = yield* Devices.open(id, config)
+      const { devices: metered, node: id, threads } = yield* LocalDevices
       const devices = metered.map(({ device }) => device)
       const defaultModel = yield* DefaultModel.choose(config.defaultModel, store)
       const directory = Directory.make()
@@ -65,7 +64,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
       const workers = {
         directory,
         store,
-        threads: Math.max(1, Math.floor(hardware.machine.cpus / devices.length)),
+        threads,
         worker: {
           entry: yield* WorkerProgram,
           socketDir: yield* privateFolder,

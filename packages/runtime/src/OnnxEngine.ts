@@ -6,6 +6,7 @@ import { ContinuousBatching } from "./ContinuousBatching.ts"
 import { recogniseEmbedder } from "./EmbedderGraph.ts"
 import type { EncoderInputs } from "./EncoderInputs.ts"
 import type { ClassificationEngine, EmbeddingEngine, Engine, LoadEngine, LoadOptions, TextEngine } from "./Engine.ts"
+import { PROCESSOR } from "./ExecutionProvider.ts"
 import { loadDecoder } from "./LoadDecoder.ts"
 import { describeModelFolder, type ModelFolder } from "./ModelFolder.ts"
 import { OnnxClassifier } from "./OnnxClassifier.ts"
@@ -13,6 +14,7 @@ import { OnnxEmbedder } from "./OnnxEmbedder.ts"
 import { OnnxEncoder } from "./OnnxEncoder.ts"
 import { readOnnxFile } from "./OnnxFile.ts"
 import { OnnxSession } from "./OnnxSession.ts"
+import { ProviderUnavailable } from "./OrtProvider.ts"
 import { PrefixCache } from "./PrefixCache.ts"
 import { loadTokenizer } from "./Tokenizer.ts"
 
@@ -27,7 +29,7 @@ export interface OnnxEngineOptions {
 export const makeLoadOnnxEngine =
   (engineOptions: OnnxEngineOptions): LoadEngine =>
   async (options) => {
-    const folder = describeModelFolder(options.path, options.model)
+    const folder = describeModelFolder(options.path, options.model, options.device?.kind)
     const refuse = (reason: string, file: string) => new LoadFailed({ model: options.model, reason, file })
     if (folder.task !== options.task) {
       throw refuse(`the folder holds a model for ${folder.task}, not for ${options.task}`, folder.path)
@@ -39,6 +41,9 @@ export const makeLoadOnnxEngine =
       } catch (cause) {
         // a file of the folder that all graphs share
         if (cause instanceof LoadFailed) throw cause
+        if (cause instanceof ProviderUnavailable) {
+          throw new LoadFailed({ model: options.model, reason: cause.message, file: null })
+        }
         const reason = cause instanceof Error ? cause.message : String(cause)
         reasons.push(folder.otherGraphs.length === 0 ? reason : `${path.basename(graph)}: ${reason}`)
         console.error(`${options.model} can't be loaded from ${graph}: ${reason}`)
@@ -114,6 +119,9 @@ async function loadClassifier(folder: ModelFolder, options: LoadOptions): Promis
 }
 
 async function loadEncoder(folder: ModelFolder, options: LoadOptions, inputs: EncoderInputs): Promise<OnnxEncoder> {
-  const session = await OnnxSession.load(folder.graph, options.threads)
+  const session = await OnnxSession.load(folder.graph, {
+    device: options.device ?? PROCESSOR,
+    threads: options.threads
+  })
   return new OnnxEncoder({ session, inputs, padTokenId: folder.padTokenId })
 }

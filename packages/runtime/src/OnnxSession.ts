@@ -1,10 +1,19 @@
 /** ONNX Runtime, in the one form in which it is used here. Only worker processes import this file: it loads a native library. */
+import type { LocalDevice } from "@helixflow/schema/Device"
 import * as ort from "onnxruntime-node"
+import { executionProvider, isGpu } from "./ExecutionProvider.ts"
 import type { Floats } from "./Floats.ts"
 import { type LeanModel, WEIGHTS_FOLDER } from "./LeanModel.ts"
+import { explainFailure } from "./OrtProvider.ts"
 import { THREAD_SETTINGS } from "./OrtThreads.ts"
 
 export type Feeds = Readonly<Record<string, ort.Tensor>>
+
+/** What computes a session, and how many threads of the processor. */
+export interface SessionPlace {
+  readonly device: LocalDevice
+  readonly threads: number
+}
 
 export class OnnxSession {
   readonly #session: ort.InferenceSession
@@ -14,19 +23,25 @@ export class OnnxSession {
   }
 
   /**
-   * Loads a graph: from a path, or without its weights, which would be held twice in a buffer. Rejects with the runtime's own `Error`.
+   * Loads a graph: from a path, or without its weights, which would be held twice in a buffer. Rejects with `ProviderUnavailable` if nothing
+   * can be computed on the device here, else with the runtime's own `Error`.
    */
-  static async load(model: string | LeanModel, threads: number): Promise<OnnxSession> {
+  static async load(model: string | LeanModel, { device, threads }: SessionPlace): Promise<OnnxSession> {
     const isFile = typeof model === "string"
     const options = {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       extra: isFile ? THREAD_SETTINGS : { ...THREAD_SETTINGS, [WEIGHTS_FOLDER]: model.folder },
       // the runtime warns about things that its users can't change
-      logSeverityLevel: 3
+      logSeverityLevel: 3,
+      ...(isGpu(device.kind) ? { executionProviders: [executionProvider(device)] } : {})
     } as const
     const { create } = ort.InferenceSession
-    return new OnnxSession(isFile ? await create(model, options) : await create(model.bytes, options))
+    try {
+      return new OnnxSession(isFile ? await create(model, options) : await create(model.bytes, options))
+    } catch (cause) {
+      throw explainFailure(device, cause) ?? cause
+    }
   }
 
   /** Computes the named outputs; every one named is copied out of the runtime. Blocks the thread. */

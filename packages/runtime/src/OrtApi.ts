@@ -255,7 +255,7 @@ export class OrtApi {
 }
 
 /** The library that `onnxruntime-node` brings for this platform. */
-function libraryFile(): string {
+export function libraryFile(): string {
   const package_ = path.dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"))
   const names: Partial<Record<NodeJS.Platform, string>> = {
     darwin: "libonnxruntime.1.dylib",

@@ -11,6 +11,7 @@ import { Context, Effect, Layer, Mailbox, Option, type Scope } from "effect"
 import * as Catalog from "./Catalog.ts"
 import { schedulerId } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
+import { LocalDevices } from "./LocalDevices.ts"
 import { ModelStore } from "./ModelStore.ts"
 import { Node } from "./Node.ts"
 import * as Quarantine from "./Quarantine.ts"
@@ -69,7 +70,12 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
   static readonly layer = Layer.effect(
     this,
     Effect.suspend(() => make)
-  ).pipe(Layer.provide(Node.layer), Layer.provide(ModelStore.layer), Layer.provide(RuntimeConfig.layer))
+  ).pipe(
+    Layer.provide(Node.layer),
+    Layer.provide(ModelStore.layer),
+    Layer.provide(LocalDevices.layer),
+    Layer.provide(RuntimeConfig.layer)
+  )
 }
 
 /** How long requests that are no generation wait for a place, milliseconds. */

@@ -60,7 +60,8 @@ export const settings = {
       "The devices to use and, after `=`, how much memory of each: `cpu:0=4GiB,cpu:1=4GiB`. CPUs without a size share what " +
       "the others leave, GPUs have all of theirs. `cuda:0` is the first GPU of `CUDA_VISIBLE_DEVICES`, or else on the bus; of a " +
       "partitioned GPU (MIG) each instance counts. Detected are all GPUs, or where there are none the CPUs. Units are `KB`, `MB`, `GB` (powers of 1000) and `KiB`, `MiB`, `GiB` (powers of 1024). Kinds are " +
-      "`cpu`, `cuda` and `webgpu`; this version computes on `cpu` alone and refuses to start with another.",
+      "`cpu`, `cuda` and `webgpu`, whose size has to be said. A device that is named and can't be computed on is refused at the start " +
+      "with what is missing ([engine.md](engine.md#devices)).",
     fallback: Option.none,
     parse: (text) =>
       Either.mapBoth(parseDevices(text), {
@@ -146,6 +147,20 @@ export const settings = {
       "`request_quarantined`.",
     fallback: () => 600_000,
     parse: Setting.parseDuration
+  }),
+  threads: Setting.make<Option.Option<number>>({
+    name: "HELIX_THREADS",
+    defaultText: "the machine's CPUs divided by the devices",
+    description:
+      "Threads that a replica computes an operator with; `threads` in a model's `helixflow.json` wins. Replicas that compute at the " +
+      "same time share the CPUs equally, so fewer are worth setting only where many replicas compute all the time.",
+    fallback: Option.none,
+    parse: (text) => {
+      const threads = Number(text)
+      return Number.isInteger(threads) && threads > 0 && threads <= 1024
+        ? Either.right(Option.some(threads))
+        : Either.left("must be a whole number from 1 to 1024")
+    }
   })
 }
 
@@ -173,6 +188,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly visible: Option.Option<ReadonlyArray<string>>
     readonly continuation: ContinuationLimits
     readonly quarantine: QuarantineLimits
+    /** Threads of one operator, for each replica; none: what there is is divided among the devices. */
+    readonly threads: Option.Option<number>
   }
 >() {
   static readonly config = Config.all({
@@ -185,6 +202,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     nvml: settings.nvml.config,
     nvidiaSmi: settings.nvidiaSmi.config,
     visible: settings.visible.config,
+    threads: settings.threads.config,
     liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config }),
     continuation: Config.all({
       attempts: settings.continuationAttempts.config,

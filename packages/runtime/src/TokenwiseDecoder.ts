@@ -3,6 +3,7 @@
  * are given, and nothing about the graph says so. Whether a graph is one is found out by computing.
  */
 import type { Decoder } from "./Decoder.ts"
+import { areAlike } from "./DecoderCheck.ts"
 
 /** Continues sequences one token at a time; only their beginnings are computed together. */
 export class TokenwiseDecoder implements Decoder {
@@ -59,7 +60,5 @@ export async function continuesWithSeveral(decoder: Decoder): Promise<boolean> {
   const together = await logitsOf(decoder)
   const oneByOne = await logitsOf(new TokenwiseDecoder(decoder))
   decoder.clear(0)
-  const least = oneByOne.reduce((least, logit) => Math.min(least, logit), Number.POSITIVE_INFINITY)
-  const most = oneByOne.reduce((most, logit) => Math.max(most, logit), Number.NEGATIVE_INFINITY)
-  return oneByOne.every((logit, id) => Math.abs(logit - (together[id] ?? Number.NaN)) <= TOLERANCE * (most - least))
+  return areAlike(together, oneByOne, TOLERANCE)
 }

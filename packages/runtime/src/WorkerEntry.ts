@@ -16,6 +16,9 @@ export class WorkerProgram extends Context.Reference<WorkerProgram>()("@helixflo
   defaultValue: (): WorkerEntry => resolve()
 }) {}
 
+/** The program's first argument when it is to look at a device instead of serving. */
+export const CHECK = "--check"
+
 export const resolve = (from: string = import.meta.url): WorkerEntry => {
   const source = fileURLToPath(new URL("./worker.ts", from))
   const compiled = Option.map(installRoot(from), (root) => join(root, "packages", "runtime", "dist", "worker.js"))

@@ -157,6 +157,11 @@ const stop = (child: ChildProcess, exited: Effect.Effect<unknown>) =>
     Effect.flatten
   )
 
-/** Workers are given no setting and so no secret of ours: all they need comes by message. */
-const workerEnvironment = () =>
-  Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HELIX_")))
+/**
+ * Workers are given no setting and so no secret of ours: all they need comes by message. CUDA's devices are numbered as they were
+ * detected, by their place on the bus.
+ */
+export const workerEnvironment = () => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HELIX_"))),
+  CUDA_DEVICE_ORDER: "PCI_BUS_ID"
+})

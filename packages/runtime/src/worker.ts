@@ -1,5 +1,6 @@
-/** The program of a worker process. */
+/** The program of a worker process. With the arguments `--check cuda 0` it finds out whether that device can be computed on. */
+import { whyNot } from "./OnnxDeviceCheck.ts"
 import { loadOnnxEngine } from "./OnnxEngine.ts"
 import * as WorkerProgram from "./WorkerProgram.ts"
 
-WorkerProgram.run(loadOnnxEngine)
+WorkerProgram.run({ loadEngine: loadOnnxEngine, whyNot })

@@ -4,6 +4,7 @@ import { ContextLengthExceeded, EngineFailed, InvalidRequest } from "@helixflow/
 import { DeviceId, ModelId, makeReplicaId, RequestId, TokenId } from "@helixflow/schema/Ids"
 import { Context, Effect, Fiber, Layer, Schedule } from "effect"
 import { vi } from "vitest"
+import { PROCESSOR } from "../src/ExecutionProvider.ts"
 import { wordShareWeights, writeTinyClassifierModel } from "../src/TestClassifiers.ts"
 import * as WorkerEntry from "../src/WorkerEntry.ts"
 import * as WorkerProcess from "../src/WorkerProcess.ts"
@@ -36,6 +37,7 @@ class Reranker extends Context.Tag("Reranker")<Reranker, Effect.Effect.Success<t
           task: "classification",
           context: 512,
           slots: 16,
+          device: PROCESSOR,
           threads: 1,
           engine: "auto"
         })

@@ -40,9 +40,19 @@ describe("devices", () => {
     })
   )
 
-  it.effect("that no engine computes on are refused at the start", () =>
+  it.effect("that are not there are refused at the start", () =>
     Effect.gen(function* () {
       assert.match((yield* Effect.flip(totals("cuda:0"))).message, /HELIX_DEVICES: cuda:0 is not available/)
+    })
+  )
+
+  it.effect("of WebGPU have the memory that is said, and take none of the machine's", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* totals("webgpu:0=2GiB,cpu:0"), [
+        ["local/webgpu:0", 2],
+        ["local/cpu:0", 8]
+      ])
+      assert.match((yield* Effect.flip(totals("webgpu:0"))).message, /say how much to use, e\.g\. webgpu:0=8GiB/)
     })
   )
 })

@@ -4,6 +4,7 @@ import { describe, expect, it } from "@effect/vitest"
 import type { SequenceRequest } from "@helixflow/schema/Generation"
 import { recogniseDecoder } from "../src/DecoderGraph.ts"
 import type { LoadEngine } from "../src/Engine.ts"
+import { PROCESSOR } from "../src/ExecutionProvider.ts"
 import { loadDecoder } from "../src/LoadDecoder.ts"
 import { OnnxDecoder } from "../src/OnnxDecoder.ts"
 import { loadOnnxEngine, makeLoadOnnxEngine } from "../src/OnnxEngine.ts"
@@ -110,7 +111,7 @@ describe("continuesWithSeveral", () => {
     const folder = path.join(temporaryFolder(), merged)
     writeTinyChatModel(folder, { merged })
     const file = path.join(folder, "onnx", "model.onnx")
-    const session = await OnnxSession.load(file, 1)
+    const session = await OnnxSession.load(file, { device: PROCESSOR, threads: 1 })
     const graph = recogniseDecoder(readOnnxFile(file), { slidingWindow: null, vocabulary: null })
     const decoder = new OnnxDecoder({ session, graph, slots: 1, newColumns: "none" })
     expect(await continuesWithSeveral(decoder)).toBe(expected)

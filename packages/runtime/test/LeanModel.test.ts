@@ -1,6 +1,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { describe, expect, it } from "@effect/vitest"
+import { PROCESSOR } from "../src/ExecutionProvider.ts"
 import { type GraphEdits, type LeanModel, readLeanModel } from "../src/LeanModel.ts"
 import { floats, numbersOf, OnnxSession } from "../src/OnnxSession.ts"
 import { OnnxGraph, writeOnnxModel } from "../src/OnnxWriter.ts"
@@ -29,7 +30,7 @@ const folderWith = (name: string, externalData: boolean) => {
 }
 
 const compute = async (model: string | LeanModel, output = "y") => {
-  const session = await OnnxSession.load(model, 1)
+  const session = await OnnxSession.load(model, { device: PROCESSOR, threads: 1 })
   const outputs = await session.run({ x: floats(given, [1, width]) }, [output])
   await session.release()
   return numbersOf(outputs, output)

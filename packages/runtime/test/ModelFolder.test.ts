@@ -138,6 +138,18 @@ describe("a text generation folder", () => {
     )
   })
 
+  it("is loaded in half precision on a GPU, and in eight bits only where there is nothing else", () => {
+    const onGpu = (...given: Parameters<typeof written>) => {
+      const folder = written(...given)
+      return path.relative(folder, describeModelFolder(folder, "org/model", "cuda").graph)
+    }
+    expect(onGpu(["onnx/model.onnx", "onnx/model_fp16.onnx"])).toBe("onnx/model_fp16.onnx")
+    expect(onGpu(["onnx/model_q4.onnx", "onnx/model_q4f16.onnx", "onnx/model_quantized.onnx"])).toBe(
+      "onnx/model_q4f16.onnx"
+    )
+    expect(onGpu(["onnx/model_quantized.onnx"])).toBe("onnx/model_quantized.onnx")
+  })
+
   it("is loaded from the file or in the precision that its settings ask for", () => {
     const files = ["onnx/model.onnx", "onnx/model_q4.onnx", "other.onnx"]
     expect(chosen(files, { dtype: "q4" })).toBe("onnx/model_q4.onnx")

@@ -3,6 +3,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, TestClock } from "effect"
+import { LocalDevices } from "../src/LocalDevices.ts"
 import { ModelStore, scan } from "../src/ModelStore.ts"
 import { RuntimeConfig } from "../src/RuntimeConfig.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
@@ -54,6 +55,17 @@ describe("the model store", () => {
     assert.match(refused.get("other")?.message ?? "", /`engine`/)
   })
 
+  it("charges what the largest takes of the files that its devices load", () => {
+    const folder = chat("one")
+    writeTinyChatModel(folder, { precision: "float16", file: "onnx/model_fp16.onnx" })
+    const specOf = (...kinds: ReadonlyArray<"cpu" | "cuda">) =>
+      scan([root], { kinds: new Set(kinds) }).models.get("one")?.spec
+    const [processor, gpu, both] = [specOf("cpu"), specOf("cuda"), specOf("cuda", "cpu")]
+    assert.strictEqual(processor?.kvPerToken, 2 * (gpu?.kvPerToken ?? 0))
+    assert.strictEqual(both?.kvPerToken, processor?.kvPerToken)
+    assert.strictEqual(both?.weights, Math.max(processor?.weights ?? 0, gpu?.weights ?? 0))
+  })
+
   it("charges the KV cache of every slot and the kept prefixes to a replica", () => {
     chat("one")
     const spec = scan([root]).models.get("one")?.spec
@@ -95,6 +107,7 @@ describe("the model store", () => {
 
 describe("a running server's models", () => {
   const store = ModelStore.layer.pipe(
+    Layer.provide(LocalDevices.layer),
     Layer.provide(RuntimeConfig.layer),
     Layer.provide(
       Layer.unwrapEffect(

@@ -14,6 +14,7 @@ import { ChatMessage, type TokenBatch } from "@helixflow/schema/Generation"
 import { DeviceId, ModelId, makeReplicaId, RequestId, TokenId } from "@helixflow/schema/Ids"
 import { Context, Effect, Fiber, Layer, Stream } from "effect"
 import { vi } from "vitest"
+import { PROCESSOR } from "../src/ExecutionProvider.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
 import * as WorkerEntry from "../src/WorkerEntry.ts"
 import * as WorkerProcess from "../src/WorkerProcess.ts"
@@ -42,6 +43,7 @@ const loadPayload = (name: string, task: "text-generation" | "embedding") => ({
   task,
   context: 512,
   slots: 16,
+  device: PROCESSOR,
   threads: 1,
   engine: "auto" as const
 })

@@ -30,7 +30,9 @@ const poisonable = (engine: TextEngine): TextEngine => {
   }
 }
 
-WorkerProgram.run(async (options) => {
-  const engine = await loadOnnxEngine(options)
-  return engine.task === "text-generation" ? poisonable(engine) : engine
+WorkerProgram.run({
+  loadEngine: async (options) => {
+    const engine = await loadOnnxEngine(options)
+    return engine.task === "text-generation" ? poisonable(engine) : engine
+  }
 })

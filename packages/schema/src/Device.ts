@@ -5,6 +5,16 @@ import { Bytes, DeviceId, Millis, ReservationId } from "./Ids.ts"
 export const DeviceKind = Schema.Literal("cpu", "cuda", "webgpu")
 export type DeviceKind = typeof DeviceKind.Type
 
+/** Which device of its node: what an engine has to know of it. */
+export const LocalDevice = Schema.Struct({ kind: DeviceKind, index: Schema.NonNegativeInt })
+export type LocalDevice = typeof LocalDevice.Type
+
+/** `local/cuda:1` -> the second CUDA device of its node. Throws for a kind that there is not: no device has it. */
+export const localDevice = (id: DeviceId): LocalDevice => {
+  const [kind, index] = id.slice(id.indexOf("/") + 1).split(":")
+  return Schema.decodeUnknownSync(LocalDevice)({ kind, index: Number(index) })
+}
+
 /** A GPU, or a share of the machine's CPUs and memory that is treated as one. */
 export class Device extends Schema.Class<Device>("Device")({
   id: DeviceId,

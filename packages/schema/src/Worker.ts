@@ -5,6 +5,7 @@
 import { Rpc, RpcGroup } from "@effect/rpc"
 import { Schema } from "effect"
 import { ClassificationInput, Classifications } from "./Classification.ts"
+import { LocalDevice } from "./Device.ts"
 import { ContextLengthExceeded, EngineFailed, InvalidRequest, LoadFailed } from "./Errors.ts"
 import { Embeddings, LoadedModel, Prompt, SequenceRequest, TokenBatch } from "./Generation.ts"
 import { Bytes, ModelId, RequestId, TokenId } from "./Ids.ts"
@@ -20,6 +21,9 @@ export class Load extends Rpc.make("Load", {
     slots: Schema.Int,
     /** Bytes of computed prefixes that may be kept besides the slots; none unless said. */
     prefixCache: Schema.optional(Bytes),
+    /** What computes it. */
+    device: LocalDevice,
+    /** Threads of one operator, of those that the processor computes. */
     threads: Schema.Int,
     engine: EngineChoice
   },
