@@ -5,11 +5,11 @@
 import type { Decoder } from "./Decoder.ts"
 
 /** As many as take more than one tile of a GPU's attention. */
-const TOKENS = 40
+const TOKENS = 64
 /** Divides `TOKENS`. */
-const PART = 8
+const PART = 16
 /** How much of the logits' range may be rounding, half precision's too. */
-const TOLERANCE = 0.05
+const TOLERANCE = 0.02
 
 /** Whether tokens give the same logits together and in parts. Computes in the first slot. */
 export async function computesAlike(decoder: Decoder): Promise<boolean> {

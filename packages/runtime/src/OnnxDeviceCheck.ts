@@ -5,6 +5,7 @@ import * as path from "node:path"
 import type { LocalDevice } from "@helixflow/schema/Device"
 import { floats, numbersOf, OnnxSession } from "./OnnxSession.ts"
 import { OnnxGraph, writeOnnxModel } from "./OnnxWriter.ts"
+import { ProviderUnavailable } from "./OrtProvider.ts"
 
 /** Null if it does, else the reason. */
 export async function whyNot(device: LocalDevice): Promise<string | null> {
@@ -16,6 +17,7 @@ export async function whyNot(device: LocalDevice): Promise<string | null> {
     const { data } = numbersOf(await session.run({ x: floats(new Float32Array([1, 2, 3]), [3]) }, ["y"]), "y")
     return data.join() === "2,4,6" ? null : `it computes that 1, 2 and 3 doubled are ${data.join(", ")}`
   } catch (cause) {
+    if (cause instanceof ProviderUnavailable) return cause.reason
     return cause instanceof Error ? cause.message : String(cause)
   } finally {
     fs.rmSync(folder, { recursive: true, force: true })

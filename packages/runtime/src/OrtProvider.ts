@@ -11,10 +11,18 @@ import { libraryFile } from "./OrtApi.ts"
 /** A device that can't be computed on, whatever the model. */
 export class ProviderUnavailable extends Error {
   override readonly name = "ProviderUnavailable"
+
+  constructor(
+    device: LocalDevice,
+    /** Without the device's name. */
+    readonly reason: string
+  ) {
+    super(`${nameOf(device)} can't be computed on: ${reason}`)
+  }
 }
 
-/** Opens a library by its file or its name, or rejects with what the system says. */
-export type OpenLibrary = (library: string) => Promise<void>
+/** Opens a library by its file or its name, or throws what the system says. */
+export type OpenLibrary = (library: string) => void
 
 export interface Surroundings {
   readonly open: OpenLibrary
@@ -32,17 +40,17 @@ const here = (): Surroundings => ({
 })
 
 /** The failure to make a session on a GPU as what its users can do about it; null where that says nothing of the device. */
-export async function explainFailure(
+export function explainFailure(
   device: LocalDevice,
   cause: unknown,
   surroundings: Surroundings = here()
-): Promise<ProviderUnavailable | null> {
+): ProviderUnavailable | null {
   const message = cause instanceof Error ? cause.message : String(cause)
-  const reason = unreachable(device) ?? (await missing(device.kind, surroundings)) ?? refusal(device.kind, message)
-  return reason === null ? null : new ProviderUnavailable(`${nameOf(device)} can't be computed on: ${reason}`)
+  const reason = unreachable(device) ?? missing(device.kind, surroundings) ?? refusal(device.kind, message)
+  return reason === null ? null : new ProviderUnavailable(device, reason)
 }
 
-async function missing(kind: DeviceKind, surroundings: Surroundings): Promise<string | null> {
+function missing(kind: DeviceKind, surroundings: Surroundings): string | null {
   if (!isGpu(kind)) return null
   return kind === "cuda" ? missingForCuda(surroundings) : missingForWebGpu(surroundings)
 }
@@ -51,16 +59,16 @@ const CUDA_PROVIDER = ["libonnxruntime_providers_shared.so", "libonnxruntime_pro
 const INSTALL_CUDA_PROVIDER =
   "install it with `ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node` in HelixFlow's folder, which downloads it"
 
-async function missingForCuda({ arch, folder, open, platform }: Surroundings): Promise<string | null> {
+function missingForCuda({ arch, folder, open, platform }: Surroundings): string | null {
   if (platform !== "linux" || arch !== "x64") {
     return `ONNX Runtime for Node.js has CUDA for linux-x64 alone, and this is ${platform}-${arch}`
   }
   const absent = CUDA_PROVIDER.find((library) => !fs.existsSync(path.join(folder, library)))
   if (absent !== undefined) return `ONNX Runtime's ${absent} is missing; ${INSTALL_CUDA_PROVIDER}`
-  const driver = await failure(open, "libcuda.so.1")
+  const driver = failure(open, "libcuda.so.1")
   if (driver !== null) return `NVIDIA's driver is missing: ${driver}`
   for (const library of CUDA_PROVIDER) {
-    const reason = await failure(open, path.join(folder, library))
+    const reason = failure(open, path.join(folder, library))
     // the system names the library that is not there, which need not be the one that was asked for
     if (reason !== null) {
       return `a library is missing: ${reason}; install CUDA 12 and cuDNN 9, or name their folder in LD_LIBRARY_PATH`
@@ -69,10 +77,10 @@ async function missingForCuda({ arch, folder, open, platform }: Surroundings): P
   return null
 }
 
-async function missingForWebGpu({ open, platform }: Surroundings): Promise<string | null> {
+function missingForWebGpu({ open, platform }: Surroundings): string | null {
   // elsewhere WebGPU stands on what the system brings
   if (platform !== "linux") return null
-  const reason = await failure(open, "libvulkan.so.1")
+  const reason = failure(open, "libvulkan.so.1")
   return reason === null
     ? null
     : `the Vulkan loader is missing: ${reason}; install it (libvulkan1 on Debian and Ubuntu) and the GPU's Vulkan driver`
@@ -91,23 +99,22 @@ function refusal(kind: DeviceKind, message: string): string | null {
 
 const lastLine = (message: string): string => message.trim().split("\n").at(-1)?.trim() ?? message
 
-async function failure(open: OpenLibrary, library: string): Promise<string | null> {
+function failure(open: OpenLibrary, library: string): string | null {
   try {
-    await open(library)
+    open(library)
     return null
   } catch (cause) {
-    return lastLine(cause instanceof Error ? cause.message : String(cause)).replace(
-      /^Failed to load shared library: /,
-      ""
-    )
+    return lastLine(cause instanceof Error ? cause.message : String(cause))
   }
 }
 
-const openLibrary: OpenLibrary = async (library) => {
-  // it is optional, and needs a binary for this platform; without it the runtime's own words have to do
-  const koffi = await import("koffi").then(
-    (loaded) => loaded.default,
-    () => null
-  )
-  koffi?.load(library)
+/** Node's own way to open a library wants it to be one of Node's, and says so once it has been opened. */
+const NOT_NODES = /did not self-register/
+
+function openLibrary(library: string): void {
+  try {
+    process.dlopen({ exports: {} }, library)
+  } catch (cause) {
+    if (!(cause instanceof Error && NOT_NODES.test(cause.message))) throw cause
+  }
 }

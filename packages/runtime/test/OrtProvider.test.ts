@@ -12,9 +12,9 @@ for (const part of ["shared", "cuda"]) fs.writeFileSync(path.join(complete, `lib
 /** Opens all libraries but those that are said to be missing, each by the name that the system gives. */
 const without =
   (missing: Readonly<Record<string, string>>): OpenLibrary =>
-  async (library) => {
+  (library) => {
     const named = missing[path.basename(library)]
-    if (named !== undefined) throw new Error(`Failed to load shared library: ${named}: cannot open shared object file`)
+    if (named !== undefined) throw new Error(`${named}: cannot open shared object file`)
   }
 const surroundings = (options: Partial<Surroundings> = {}): Surroundings => ({
   open: without({}),
@@ -25,7 +25,7 @@ const surroundings = (options: Partial<Surroundings> = {}): Surroundings => ({
 })
 const cuda = { kind: "cuda", index: 1 } as const
 const webgpu = { kind: "webgpu", index: 0 } as const
-const explain = async (...args: Parameters<typeof explainFailure>) => (await explainFailure(...args))?.message
+const explain = (...args: Parameters<typeof explainFailure>) => explainFailure(...args)?.message
 
 describe("a device that can't be computed on", () => {
   it.each([
@@ -41,22 +41,22 @@ describe("a device that can't be computed on", () => {
       /library is missing: libcudart\.so\.12.*CUDA 12.*LD_LIBRARY_PATH/
     ],
     ["another platform", { platform: "darwin", arch: "arm64" }, /linux-x64 alone, and this is darwin-arm64/]
-  ] as const)("names what is missing for CUDA: %s", async (_, options, message) => {
-    expect(await explain(cuda, new Error("Failed to load shared library"), surroundings(options))).toMatch(message)
+  ] as const)("names what is missing for CUDA: %s", (_, options, message) => {
+    expect(explain(cuda, new Error("Failed to load shared library"), surroundings(options))).toMatch(message)
   })
 
-  it("names what is missing for WebGPU", async () => {
+  it("names what is missing for WebGPU", () => {
     const failed = new Error("Failed to get a WebGPU adapter: No supported adapters")
     const open = without({ "libvulkan.so.1": "libvulkan.so.1" })
-    expect(await explain(webgpu, failed, surroundings({ open }))).toMatch(/webgpu:0 .*libvulkan\.so\.1.*libvulkan1/)
-    expect(await explain(webgpu, failed, surroundings())).toMatch(/no adapter; install the GPU's Vulkan driver/)
+    expect(explain(webgpu, failed, surroundings({ open }))).toMatch(/webgpu:0 .*libvulkan\.so\.1.*libvulkan1/)
+    expect(explain(webgpu, failed, surroundings())).toMatch(/no adapter; install the GPU's Vulkan driver/)
   })
 
-  it("is WebGPU's second, whatever is installed", async () => {
-    expect(await explain({ kind: "webgpu", index: 1 }, new Error("x"), surroundings())).toMatch(/webgpu:0 alone/)
+  it("is WebGPU's second, whatever is installed", () => {
+    expect(explain({ kind: "webgpu", index: 1 }, new Error("x"), surroundings())).toMatch(/webgpu:0 alone/)
   })
 
-  it("is not blamed for a graph that the runtime refuses", async () => {
-    expect(await explainFailure(cuda, new Error("Hardmix is not a registered function/op"), surroundings())).toBeNull()
+  it("is not blamed for a graph that the runtime refuses", () => {
+    expect(explainFailure(cuda, new Error("Hardmix is not a registered function/op"), surroundings())).toBeNull()
   })
 })
