@@ -45,13 +45,13 @@ export function explainFailure(
   cause: unknown,
   surroundings: Surroundings = here()
 ): ProviderUnavailable | null {
+  if (!isGpu(device.kind)) return null
   const message = cause instanceof Error ? cause.message : String(cause)
   const reason = unreachable(device) ?? missing(device.kind, surroundings) ?? refusal(device.kind, message)
   return reason === null ? null : new ProviderUnavailable(device, reason)
 }
 
 function missing(kind: DeviceKind, surroundings: Surroundings): string | null {
-  if (!isGpu(kind)) return null
   return kind === "cuda" ? missingForCuda(surroundings) : missingForWebGpu(surroundings)
 }
 
