@@ -41,6 +41,7 @@ export const table: Table = {
   Unauthenticated: () => ({ ...client(401, "invalid_api_key"), headers: { "www-authenticate": "Bearer" } }),
   PermissionDenied: () => client(403, "insufficient_permissions"),
   ModelNotFound: () => client(404, "model_not_found", "model"),
+  SessionNotFound: () => client(404, "completion_not_found"),
   RouteNotFound: () => client(404, "unknown_url"),
   MethodNotAllowed: ({ allowed }) => ({
     ...client(405, "method_not_supported"),

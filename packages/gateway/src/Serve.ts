@@ -50,7 +50,7 @@ const start = Effect.gen(function* () {
     // in this order, so that at a stop the listeners end first, while what they wait for still runs
     Gateway.layer.pipe(
       Layer.provide(Listeners.layer(certificate)),
-      Layer.provideMerge(Runtime.layer),
+      Layer.provideMerge(Runtime.layerKeeping),
       Layer.provideMerge(Storage.layer),
       Layer.provide(Identity.layerBootstrap(key.key)),
       Layer.provide(

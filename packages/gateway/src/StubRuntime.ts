@@ -336,6 +336,7 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
       remove: (name) => Effect.asVoid(model(name))
     },
     generate: generate(slots),
+    sessions: null,
     embed: (request) =>
       Effect.gen(function* () {
         const { id, task } = yield* model(request.model)

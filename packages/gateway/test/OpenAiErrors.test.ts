@@ -41,6 +41,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   QueueTimeout: new Errors.QueueTimeout({ model, waitedMillis: 1, reasons: [] }),
   MailboxFull: new Errors.MailboxFull({ actor: "a", capacity: 1 }),
   ActorUnreachable: new Errors.ActorUnreachable({ actor: "a", reason: "f" }),
+  SessionNotFound: new Errors.SessionNotFound({ session: "chatcmpl-1" }),
   StorageUnavailable: new Errors.StorageUnavailable({ reason: "The database does not answer." }),
   ShuttingDown: new Errors.ShuttingDown(),
   DeviceUnavailable: new Errors.DeviceUnavailable({ device: "d", reason: "f" }),

@@ -7,7 +7,7 @@ import { type ModelId, SessionId, type TokenId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Explanation, FleetSnapshot } from "@helixflow/schema/Scheduling"
 import { SessionActor, type SessionError, type SessionEvent } from "@helixflow/schema/SessionActor"
-import { Context, Effect, Layer, Mailbox, Option, type Scope } from "effect"
+import { Context, Duration, Effect, Layer, Mailbox, Option, type Scope } from "effect"
 import * as Catalog from "./Catalog.ts"
 import { schedulerId } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
@@ -17,6 +17,7 @@ import { Node } from "./Node.ts"
 import * as Quarantine from "./Quarantine.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as Session from "./SessionActor.ts"
+import * as Sessions from "./Sessions.ts"
 import * as SupervisionTree from "./SupervisionTree.ts"
 import type { Escalated } from "./Supervisor.ts"
 
@@ -41,6 +42,8 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
       session: SessionId,
       request: GenerationRequest
     ) => Effect.Effect<Mailbox.ReadonlyMailbox<SessionEvent, SessionError>, never, Scope.Scope>
+    /** Generations that clients may come back to; null where none is kept. */
+    readonly sessions: Sessions.Sessions | null
     readonly embed: (request: EmbeddingRequest) => Effect.Effect<Embeddings, SessionError>
     /** Scores of texts, or of pairs of them. The `param` of an error about an input is `inputs[i]`. */
     readonly classify: (request: ClassificationRequest) => Effect.Effect<Classifications, SessionError>
@@ -66,10 +69,29 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     readonly ended: Effect.Effect<never, Escalated>
   }
 >() {
-  /** Everything below HTTP on this machine, configured by the environment. Workers end with the scope. */
+  /** Everything below HTTP on this machine, configured by the environment. Workers end with the scope. Keeps no sessions. */
   static readonly layer = Layer.effect(
     this,
-    Effect.suspend(() => make)
+    Effect.suspend(() => Effect.flatMap(host, (hosted) => make(hosted, null)))
+  ).pipe(
+    Layer.provide(Node.layer),
+    Layer.provide(ModelStore.layer),
+    Layer.provide(LocalDevices.layer),
+    Layer.provide(RuntimeConfig.layer)
+  )
+
+  /** The same, with sessions kept in the database at hand for as long as the configuration says. */
+  static readonly layerKeeping = Layer.scoped(
+    this,
+    Effect.suspend(() =>
+      Effect.gen(function* () {
+        const { sessionBytes, sessionRetention } = yield* RuntimeConfig
+        const hosted = yield* host
+        if (Duration.toMillis(sessionRetention) === 0) return yield* make(hosted, null)
+        const sessions = yield* Sessions.make({ host: hosted, retention: sessionRetention, maxBytes: sessionBytes })
+        return yield* make(hosted, sessions)
+      })
+    )
   ).pipe(
     Layer.provide(Node.layer),
     Layer.provide(ModelStore.layer),
@@ -81,17 +103,15 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
 /** How long requests that are no generation wait for a place, milliseconds. */
 const tokenizeTimeout = 60_000
 
-const make = Effect.gen(function* () {
-  const node = yield* Node
-  const { defaultModel, directory, isolation, supervisor } = node
+/** Starts sessions on this node. */
+const host = Effect.gen(function* () {
+  const { directory, isolation } = yield* Node
   const config = yield* RuntimeConfig
   const store = yield* ModelStore
   const scheduler = directory.scheduler.find(schedulerId)
   const model = (name: string) => Effect.map(store.find(name), ({ spec }) => spec)
   const quarantine = Quarantine.make(config.quarantine)
-  let sessions = 0
-
-  const openSession = (session: SessionId) =>
+  return (session: SessionId, kept?: Sessions.HostedSession) =>
     InProcess.host(
       SessionActor,
       Session.make({
@@ -101,14 +121,26 @@ const make = Effect.gen(function* () {
         model,
         continuation: config.continuation,
         isolation,
-        quarantine
+        quarantine,
+        ...kept
       }),
       { name: session }
     )
+})
+
+type Hosted = Effect.Effect.Success<typeof host>
+
+const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Sessions.Sessions | null) {
+  const node = yield* Node
+  const { defaultModel, directory, supervisor } = node
+  const store = yield* ModelStore
+  const scheduler = directory.scheduler.find(schedulerId)
+  const model = (name: string) => Effect.map(store.find(name), ({ spec }) => spec)
+  let questions = 0
 
   /** A session for a single question. */
-  const once = <A, E>(ask: (session: Effect.Effect.Success<ReturnType<typeof openSession>>) => Effect.Effect<A, E>) =>
-    Effect.scoped(Effect.flatMap(openSession(SessionId.make(`once-${++sessions}`)), ask))
+  const once = <A, E>(ask: (session: Effect.Effect.Success<ReturnType<Hosted>>) => Effect.Effect<A, E>) =>
+    Effect.scoped(Effect.flatMap(openSession(SessionId.make(`once-${++questions}`)), ask))
 
   const readiness = Effect.gen(function* () {
     if (Option.isNone(defaultModel)) {
@@ -136,6 +168,7 @@ const make = Effect.gen(function* () {
     catalog: Catalog.make({ store, directory, defaultModel }),
     generate: (session, request) =>
       Effect.flatMap(openSession(session), (actor) => Mailbox.fromStream(actor.Ask(request))),
+    sessions,
     embed: (request) => once((session) => session.Embed(request)),
     classify: (request) => once((session) => session.Classify(request)),
     tokenize: (name, prompt, caller) =>

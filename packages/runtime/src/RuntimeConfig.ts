@@ -1,8 +1,8 @@
 /** What the runtime takes from its environment. No other file of this package reads it. */
 import { delimiter, join, resolve } from "node:path"
-import { Config, type ConfigError, Context, Either, Layer, Option, Redacted } from "effect"
+import { Config, type ConfigError, Context, Duration, Either, Layer, Option, Redacted } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
-import { type DeviceDeclaration, parseDevices } from "./DeviceDeclaration.ts"
+import { type DeviceDeclaration, parseBytes, parseDevices } from "./DeviceDeclaration.ts"
 import type { LivenessLimits } from "./Liveness.ts"
 import type { ContinuationLimits } from "./Losses.ts"
 import type { QuarantineLimits } from "./Quarantine.ts"
@@ -30,6 +30,26 @@ export const settings = {
       /^postgres(ql)?:\/\//.test(text) && URL.canParse(text)
         ? Either.right(Option.some(Redacted.make(text)))
         : Either.left("must be like postgres://user:password@host:5432/database")
+  }),
+  sessionRetention: Setting.make({
+    name: "HELIX_SESSION_RETENTION",
+    defaultText: "`600`",
+    description:
+      "Seconds that a stream is kept after its last change, for its client to come back to; at most 31536000 (a year). `0`: none is kept, " +
+      "and what a client has not read is lost when it hangs up.",
+    fallback: () => Duration.seconds(600),
+    parse: (text) =>
+      /^\d{1,8}$/.test(text) && Number(text) <= 31_536_000
+        ? Either.right(Duration.seconds(Number(text)))
+        : Either.left(`must be a whole number of seconds from 0 to 31536000, but is \`${text}\``)
+  }),
+  sessionBytes: Setting.make({
+    name: "HELIX_SESSION_BYTES",
+    defaultText: "`1GiB`",
+    description:
+      "Most bytes of kept streams in the database, e.g. `200MB`. Those that would expire first are removed first.",
+    fallback: () => 2 ** 30,
+    parse: (text) => Either.mapLeft(parseBytes(text), () => `must be a size such as 200MB or 1GiB, but is \`${text}\``)
   }),
   modelsDirs: Setting.make<Option.Option<ReadonlyArray<string>>>({
     name: "HELIX_MODELS_DIR",
@@ -171,6 +191,9 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly dataDir: string
     /** None: SQLite in the data folder. */
     readonly databaseUrl: Option.Option<Redacted.Redacted>
+    /** Zero: no session is kept. */
+    readonly sessionRetention: Duration.Duration
+    readonly sessionBytes: number
     /** Absolute, in the order in which they are searched. Need not exist. */
     readonly modelsDirs: ReadonlyArray<string>
     /** Absolute. Where models that are fetched go; one of `modelsDirs`. Need not exist. */
@@ -195,6 +218,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
   static readonly config = Config.all({
     dataDir: settings.dataDir.config,
     databaseUrl: settings.databaseUrl.config,
+    sessionRetention: settings.sessionRetention.config,
+    sessionBytes: settings.sessionBytes.config,
     modelsDirs: settings.modelsDirs.config,
     defaultModel: settings.defaultModel.config,
     devices: settings.devices.config,

@@ -1,10 +1,12 @@
 /**
  * The behaviour of a session: one request of a client, from its prompt to its last token, across as many workers as it takes.
  *
- *     idle -- Ask --> running -- all choices finished, an error, Cancel, or nobody listens --> ended
+ *     idle -- Ask, Resume --> running -- all choices finished, an error, or Cancel --> ended
+ *       ^                        |
+ *       +---- nobody listens ----+   or ended, or running: see `whenUnheard`
  *
  * It keeps the prompt's token ids, every emitted id and every event, so that a lost worker costs a pause and a reader who comes
- * back misses nothing.
+ * back misses nothing. An idle session that was asked before goes on where it was.
  */
 import type { Caller } from "@helixflow/schema/Caller"
 import {
@@ -40,11 +42,21 @@ import type { ClientOf } from "./Actor.ts"
 import * as Attempts from "./Attempts.ts"
 import type { Subject } from "./Quarantine.ts"
 import * as SequenceProgress from "./SequenceProgress.ts"
+import * as SessionRecord from "./SessionRecord.ts"
 import { Attribute, byAttributes, continuationDuration } from "./Telemetry.ts"
 
 export interface SessionOptions extends Attempts.AttemptsOptions {
   readonly model: (id: ModelId) => Effect.Effect<ModelSpec, ModelNotFound | LoadFailed>
+  /** What it has been so far, perhaps elsewhere; it is kept up to date. */
+  readonly record?: SessionRecord.SessionRecord
+  /** Called after every change of the record. */
+  readonly changed?: () => void
+  /** What becomes of a generation when its last subscriber leaves: cancelled, unless said otherwise. */
+  readonly whenUnheard?: WhenUnheard
 }
+
+/** `rest`: its place is given back, and it goes on when a subscriber comes. `continue`: it goes on to its end. */
+export type WhenUnheard = "cancel" | "rest" | "continue"
 
 /** Tokens that a suspect must add alone: whatever kills a worker does it where the last one died, or soon after. */
 const proof = 8
@@ -57,29 +69,41 @@ type Life =
   | { readonly _tag: "ended"; readonly exit: Exit.Exit<void, SessionError> }
 
 export const make = Effect.fnUntraced(function* (options: SessionOptions) {
-  const { session } = options
+  const { changed = () => undefined, record = SessionRecord.make(), session, whenUnheard = "cancel" } = options
   const scope = yield* Effect.scope
-  const log: Array<SessionEvent> = []
+  const log = record.events
   const subscribers = new Set<Mailbox.Mailbox<SessionEvent, SessionError>>()
-  let life: Life = { _tag: "idle" }
-  let prompt: ReadonlyArray<TokenId> = []
-  let choices: ReadonlyArray<SequenceProgress.SequenceProgress> = []
+  let life: Life = record.exit === null ? { _tag: "idle" } : { _tag: "ended", exit: record.exit }
+  let prompt = record.prompt
+  let choices = SessionRecord.progressOf(record)
   let cachedTokens = 0
+  /** How often it has begun to generate here: what it asks for is named anew each time. */
+  let runs = 0
+  let resting = false
 
   const publish = (event: SessionEvent) => {
     log.push(event)
     for (const subscriber of subscribers) subscriber.unsafeOffer(event)
+    changed()
   }
 
   const end = (exit: Exit.Exit<void, SessionError>) => {
     life = { _tag: "ended", exit }
+    record.exit = exit
     for (const subscriber of subscribers) subscriber.unsafeDone(exit)
     subscribers.clear()
+    changed()
   }
 
   const stop = Effect.suspend(() => (life._tag === "running" ? Fiber.interrupt(life.fiber) : Effect.void))
 
-  /** The events after `after`, past and to come. The last subscriber to leave ends the generation. */
+  const unheard = Effect.suspend(() => {
+    if (whenUnheard === "continue") return Effect.void
+    resting = whenUnheard === "rest" && life._tag === "running"
+    return stop
+  })
+
+  /** The events after `after`, past and to come. */
   const subscribe = (after: number): Effect.Effect<Mailbox.Mailbox<SessionEvent, SessionError>, never, Scope.Scope> =>
     Effect.uninterruptible(
       Effect.gen(function* () {
@@ -89,7 +113,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
         else subscribers.add(mailbox)
         yield* Scope.addFinalizer(
           yield* Effect.scope,
-          Effect.suspend(() => (subscribers.delete(mailbox) && subscribers.size === 0 ? stop : Effect.void))
+          Effect.suspend(() => (subscribers.delete(mailbox) && subscribers.size === 0 ? unheard : Effect.void))
         )
         return mailbox
       })
@@ -119,12 +143,13 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     model: ModelSpec,
     sampling: Sampling,
     choice: number,
+    name: string,
     progress: SequenceProgress.SequenceProgress,
     tokenize: (replica: ClientOf<typeof ModelActor>) => Effect.Effect<void, SessionError | Attempts.Lost>
   ) =>
     withReplica({
       model,
-      name: String(choice),
+      name,
       wait: waitOf(request, choice),
       reached: () => progress.tokens.length,
       subject: () => subjectOf(request),
@@ -147,7 +172,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
                 resumedAfter = null
               }
               // what the first computation of the prompt found; the other choices and attempts find it all
-              if (choice === 0 && attempt === 0) cachedTokens += batch.cachedTokens
+              if (choice === 0 && batch.seq === 0) cachedTokens += batch.cachedTokens
               const { finish, logprobs, text, tokens } = batch
               publish(
                 new Delta({ seq: log.length, choice, text, tokens, logprobs, finish }, { disableValidation: true })
@@ -161,7 +186,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
             // what was emitted before is computed again, as part of the prompt
             served.input = prompt.length + progress.tokens.length
             const sequence = {
-              request: RequestId.make(`${session}/${choice}@${attempt}`),
+              request: RequestId.make(`${session}/${name}@${attempt}`),
               epoch: attempt,
               choice,
               prompt,
@@ -184,7 +209,9 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     const model = yield* specFor(request.model, "text-generation", "text generation")
     const sampling = request.sampling.resolve(model.sampling)
     const known = yield* Deferred.make<void>()
-    choices = Array.from({ length: request.n }, SequenceProgress.make)
+    if (choices.length === 0) choices = Array.from({ length: request.n }, SequenceProgress.make)
+    if (prompt.length > 0) yield* Deferred.succeed(known, undefined)
+    const run = runs++
 
     const start = (replica: ClientOf<typeof ModelActor>) =>
       prompt.length > 0
@@ -193,6 +220,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
             const { tokens } = yield* replica.Tokenize({ prompt: request.prompt })
             yield* checkLength(request, model, tokens)
             prompt = tokens
+            record.prompt = tokens
             publish(
               new Started(
                 { seq: log.length, session, model: model.id, promptTokens: tokens.length },
@@ -205,9 +233,11 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     yield* Effect.forEach(
       choices,
       (progress, choice) => {
-        const run = runChoice(request, model, sampling, choice, progress, choice === 0 ? start : () => Effect.void)
+        if (progress.finish !== null) return Effect.void
+        const name = run === 0 ? String(choice) : `${choice}+${run}`
+        const finished = runChoice(request, model, sampling, choice, name, progress, choice === 0 ? start : ready)
         // the first choice finds out the prompt's tokens for all
-        return choice === 0 ? run : Effect.zipRight(Deferred.await(known), run)
+        return choice === 0 ? finished : Effect.zipRight(Deferred.await(known), finished)
       },
       { concurrency: request.n, discard: true }
     )
@@ -218,6 +248,31 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     )
     publish(new Completed({ seq: log.length, usage }, { disableValidation: true }))
   })
+
+  /** Generates if there is something to generate. */
+  const goOn: Effect.Effect<void> = Effect.uninterruptible(
+    Effect.gen(function* () {
+      const { request } = record
+      if (life._tag !== "idle" || request === null) return
+      const started = yield* Deferred.make<void>()
+      const fiber = yield* Deferred.await(started).pipe(
+        Effect.zipRight(generate(request)),
+        Effect.interruptible,
+        Effect.onExit((exit) => {
+          const rests = resting && Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
+          resting = false
+          if (!rests) return Effect.sync(() => end(interruptedAsCancelled(exit)))
+          life = { _tag: "idle" }
+          changed()
+          // somebody may have come meanwhile
+          return subscribers.size > 0 ? goOn : Effect.void
+        }),
+        Effect.forkIn(scope)
+      )
+      life = { _tag: "running", fiber }
+      yield* Deferred.succeed(started, undefined)
+    })
+  )
 
   /** Work that has no parts to keep: a lost worker has it done anew. */
   const whole = <A>(
@@ -242,21 +297,18 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
 
   return SessionActor.of({
     Ask: (request) =>
-      Effect.gen(function* () {
-        if (life._tag === "idle") {
-          const started = yield* Deferred.make<void>()
-          const fiber = yield* Deferred.await(started).pipe(
-            Effect.zipRight(generate(request)),
-            Effect.onExit((exit) => Effect.sync(() => end(interruptedAsCancelled(exit)))),
-            Effect.forkIn(scope)
-          )
-          life = { _tag: "running", fiber }
-          yield* Deferred.succeed(started, undefined)
-        }
-        return yield* subscribe(-1)
+      Effect.suspend(() => {
+        record.request ??= request
+        return Effect.zipRight(goOn, subscribe(-1))
       }),
-    Resume: ({ after }) => subscribe(after),
-    Cancel: Effect.fn("SessionActor.Cancel")(() => stop),
+    Resume: ({ after }) => Effect.zipRight(goOn, subscribe(after)),
+    Cancel: Effect.fn("SessionActor.Cancel")(() =>
+      Effect.suspend(() => {
+        resting = false
+        if (life._tag === "idle" && record.request !== null) end(Exit.fail(new Cancelled()))
+        return stop
+      })
+    ),
     History: () =>
       Effect.sync(() => ({ prompt, choices: choices.map(({ text, tokens }) => ({ text, tokens: [...tokens] })) })),
     Embed: Effect.fn("SessionActor.Embed")(function* (request) {
@@ -314,6 +366,8 @@ const waiting = ({
   timeoutMillis: queueTimeout,
   caller
 })
+
+const ready = () => Effect.void
 
 /** All that a worker is given of a request but the seed, which is another each time unless a client says one. */
 const subjectOf = ({ cacheSalt, logprobs, model, prompt, sampling, stopping }: GenerationRequest): Subject => ({

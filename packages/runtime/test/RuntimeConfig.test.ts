@@ -1,6 +1,6 @@
 import { join, sep } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Either, FastCheck, Layer, Option, Redacted } from "effect"
+import { ConfigProvider, Duration, Effect, Either, FastCheck, Layer, Option, Redacted } from "effect"
 import { bundledModelsDir } from "../src/BundledModels.ts"
 import { parseBytes, parseDevices } from "../src/DeviceDeclaration.ts"
 import { RuntimeConfig } from "../src/RuntimeConfig.ts"
@@ -26,6 +26,8 @@ describe("RuntimeConfig", () => {
       expect(config.modelsDirs).toEqual([...Option.toArray(bundledModelsDir()), config.pulledModelsDir])
       expect(config.pulledModelsDir).toBe(join(config.dataDir, "models"))
       expect(config.databaseUrl).toEqual(Option.none())
+      expect(config.sessionRetention).toEqual(Duration.minutes(10))
+      expect(config.sessionBytes).toBe(2 ** 30)
       expect(config.defaultModel).toEqual(Option.none())
       expect(config.devices).toEqual(Option.none())
     })
@@ -36,11 +38,15 @@ describe("RuntimeConfig", () => {
       const config = yield* read({
         HELIX_DATA_DIR: "/var/lib/helix",
         HELIX_DATABASE_URL: "postgres://user:secret@db/helix",
+        HELIX_SESSION_RETENTION: "0",
+        HELIX_SESSION_BYTES: "2MB",
         HELIX_MODELS_DIR: "/models:/more models",
         HELIX_DEFAULT_MODEL: "org/name",
         HELIX_DEVICES: "cpu:0=1KiB, cuda:1"
       })
       expect(config.dataDir).toBe("/var/lib/helix")
+      expect(config.sessionRetention).toEqual(Duration.zero)
+      expect(config.sessionBytes).toBe(2_000_000)
       expect(config.databaseUrl).toEqual(Option.some(Redacted.make("postgres://user:secret@db/helix")))
       expect(config.modelsDirs).toEqual(["/models", "/more models"])
       expect(config.pulledModelsDir).toBe("/models")

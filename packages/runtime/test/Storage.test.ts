@@ -43,7 +43,7 @@ onEachDatabase("a table", (database) => {
           answer: "{}",
           request: "{}",
           prompt: Buffer.from([]),
-          state: "running",
+          detached: 0,
           bytes: 0,
           created_at: 0,
           expires_at: 0

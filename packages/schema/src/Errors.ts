@@ -327,6 +327,15 @@ export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDo
   }
 }
 
+/** There is no completion with this id, it belongs to somebody else, or it is no longer kept. */
+export class SessionNotFound extends Schema.TaggedError<SessionNotFound>()("SessionNotFound", {
+  session: Schema.String
+}) {
+  override get message() {
+    return `No completion with the id \`${this.session}\` was found: perhaps it is no longer kept.`
+  }
+}
+
 /** The database does not answer. */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   reason: Schema.String

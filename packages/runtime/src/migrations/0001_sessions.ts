@@ -11,7 +11,7 @@ export default Effect.gen(function* () {
       answer text NOT NULL,
       request text NOT NULL,
       prompt bytea NOT NULL,
-      state text NOT NULL,
+      detached bigint NOT NULL,
       failure text,
       bytes bigint NOT NULL,
       created_at bigint NOT NULL,

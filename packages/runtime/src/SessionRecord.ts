@@ -1,0 +1,35 @@
+/**
+ * All that a session is: what was asked, and what has been said. From it a session goes on after a pause, in another actor, in another
+ * process; random numbers are a function of (seed, choice, position), so what was not written down in time comes out the same again.
+ */
+import type { GenerationRequest } from "@helixflow/schema/Generation"
+import type { TokenId } from "@helixflow/schema/Ids"
+import type { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
+import type { Exit } from "effect"
+import * as SequenceProgress from "./SequenceProgress.ts"
+
+export interface SessionRecord {
+  /** None: nothing was asked yet. */
+  request: GenerationRequest | null
+  /** Empty until `Started`. */
+  prompt: ReadonlyArray<TokenId>
+  readonly events: Array<SessionEvent>
+  /** How it ended; null as long as it may go on. */
+  exit: Exit.Exit<void, SessionError> | null
+}
+
+export const make = (): SessionRecord => ({ request: null, prompt: [], events: [], exit: null })
+
+/** How far each choice has come. */
+export const progressOf = ({ events, request }: SessionRecord): ReadonlyArray<SequenceProgress.SequenceProgress> => {
+  const choices = Array.from({ length: request?.n ?? 0 }, SequenceProgress.make)
+  for (const event of events) {
+    if (event._tag !== "Delta") continue
+    const progress = choices[event.choice]
+    if (progress === undefined) continue
+    for (const token of event.tokens) progress.tokens.push(token)
+    progress.text += event.text
+    progress.finish = event.finish
+  }
+  return choices
+}

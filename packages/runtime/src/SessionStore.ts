@@ -1,0 +1,196 @@
+/**
+ * Sessions in the database, for their clients to come back to: what was asked as one row, what was said as a row per flush.
+ * Times are milliseconds since 1970.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import { EngineFailed, StorageUnavailable } from "@helixflow/schema/Errors"
+import { GenerationRequest } from "@helixflow/schema/Generation"
+import { type SessionId, TokenId } from "@helixflow/schema/Ids"
+import { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
+import { Array as Arr, Cause, Clock, Effect, Exit, Option, Schema } from "effect"
+import type { SessionRecord } from "./SessionRecord.ts"
+
+/** Whose a session is, and how its answer is written: data that the runtime does not read. */
+export interface Keep {
+  /** Who may come back to it. */
+  readonly tenant: string
+  /** What its reader needs to write the answer again. */
+  readonly answer: string
+  /** Whether it is finished even if nobody listens. */
+  readonly detached: boolean
+}
+
+export interface Stored {
+  readonly keep: Keep
+  readonly record: SessionRecord
+}
+
+/** What is to be written of one session. */
+export interface Entry {
+  readonly session: SessionId
+  readonly keep: Keep
+  readonly record: SessionRecord
+  /** How many of its events are stored already; null: nothing of it is. */
+  readonly stored: number | null
+  /** The events after those. */
+  readonly news: ReadonlyArray<SessionEvent>
+  readonly expiresAt: number
+}
+
+const StoredRequest = Schema.parseJson(GenerationRequest)
+const StoredEvents = Schema.parseJson(Schema.Array(SessionEvent))
+const StoredError = Schema.parseJson(SessionError)
+
+const encodeRequest = Schema.encodeSync(StoredRequest)
+const encodeError = Schema.encodeSync(StoredError)
+const decodeRequest = Schema.decode(StoredRequest)
+const decodeEvents = Schema.decode(StoredEvents)
+const decodeError = Schema.decode(StoredError)
+
+/** The prompt is stored once, as token ids: it goes on with these even if the model's template has changed meanwhile. */
+const requestText = (request: GenerationRequest): string =>
+  encodeRequest(
+    new GenerationRequest({ ...request, prompt: { _tag: "Tokens", tokens: [] } }, { disableValidation: true })
+  )
+
+const packTokens = (tokens: ReadonlyArray<TokenId>): Buffer => {
+  const bytes = Buffer.alloc(tokens.length * 4)
+  for (const [index, token] of tokens.entries()) bytes.writeUInt32LE(token, index * 4)
+  return bytes
+}
+
+const unpackTokens = (bytes: Buffer): ReadonlyArray<TokenId> =>
+  Array.from({ length: bytes.length / 4 }, (_, index) => TokenId.make(bytes.readUInt32LE(index * 4)))
+
+/** How a session ended: null while it may go on, "" when it has finished, else its error. A defect is none of its clients' business. */
+const failureText = ({ exit }: SessionRecord): string | null => {
+  if (exit === null) return null
+  if (Exit.isSuccess(exit)) return ""
+  const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  return error === undefined ? encodeError(defect) : encodeError(error)
+}
+
+const defect = new EngineFailed({ request: "", reason: "an internal error" })
+
+/** Rows of one statement; SQLite takes 32,766 values. */
+const batch = 500
+
+const inBatches = <A, E>(rows: ReadonlyArray<A>, write: (rows: ReadonlyArray<A>) => Effect.Effect<unknown, E>) =>
+  Effect.forEach(Arr.chunksOf(rows, batch), write, { discard: true })
+
+/** What a driver says of a statement may quote what was stored, so it is not passed on. */
+const unavailable = (_: SqlError) => new StorageUnavailable({ reason: "The database does not answer." })
+
+const exitOf = (failure: string | null, events: ReadonlyArray<SessionEvent>) => {
+  if (failure === null || (failure === "" && events.at(-1)?._tag !== "Completed")) return Effect.succeed(null)
+  return failure === "" ? Effect.succeed(Exit.void) : Effect.map(decodeError(failure), Exit.fail)
+}
+
+interface SessionRow {
+  readonly tenant: string
+  readonly answer: string
+  readonly detached: number
+  readonly request: string
+  readonly prompt: Buffer
+  readonly failure: string | null
+}
+
+export const make = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+
+  const presentOf = (sessions: ReadonlyArray<SessionId>) =>
+    Effect.map(
+      Effect.forEach(
+        Arr.chunksOf(sessions, batch),
+        (some) => sql<{ readonly id: SessionId }>`SELECT id FROM sessions WHERE ${sql.in("id", some)}`
+      ),
+      (rows) => new Set(rows.flat().map(({ id }) => id))
+    )
+
+  /** Writes what is new of these sessions, all or nothing. */
+  const write = (entries: ReadonlyArray<Entry>): Effect.Effect<void, SqlError> =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const present = yield* presentOf(entries.flatMap(({ session, stored }) => (stored === null ? [] : [session])))
+      const sessions: Array<Record<string, unknown>> = []
+      const said: Array<{ session: SessionId; seq: number; events: string }> = []
+      for (const { expiresAt, keep, news, record, session, stored } of entries) {
+        const { prompt, request } = record
+        if (request === null) continue
+        // one that was removed for want of room meanwhile is written anew
+        const isNew = !present.has(session)
+        const added = isNew ? record.events.filter(({ _tag }) => _tag !== "Waiting") : news
+        const events = added.length === 0 ? "" : JSON.stringify(added)
+        if (events !== "") said.push({ session, seq: isNew ? 0 : (stored ?? 0), events })
+        sessions.push({
+          id: session,
+          tenant: keep.tenant,
+          answer: keep.answer,
+          detached: keep.detached ? 1 : 0,
+          // what was written once stays
+          request: isNew ? requestText(request) : "",
+          prompt: isNew ? packTokens(prompt) : Buffer.alloc(0),
+          failure: failureText(record),
+          bytes: events.length + (isNew ? prompt.length * 4 + keep.answer.length : 0),
+          created_at: now,
+          expires_at: expiresAt
+        })
+      }
+      yield* inBatches(
+        sessions,
+        (rows) => sql`
+          INSERT INTO sessions ${sql.insert(rows)}
+          ON CONFLICT (id) DO UPDATE SET
+            failure = excluded.failure, bytes = sessions.bytes + excluded.bytes, expires_at = excluded.expires_at`
+      )
+      // whoever went on with the same session elsewhere has written the same
+      yield* inBatches(said, (rows) => sql`INSERT INTO session_events ${sql.insert(rows)} ON CONFLICT DO NOTHING`)
+    }).pipe(sql.withTransaction)
+
+  const load = (session: SessionId): Effect.Effect<Option.Option<Stored>, StorageUnavailable> =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const [row] = yield* sql<SessionRow>`
+        SELECT tenant, answer, detached, request, prompt, failure FROM sessions
+        WHERE id = ${session} AND expires_at > ${now} AND request <> ''`
+      if (row === undefined) return Option.none()
+      const batches = yield* sql<{ readonly seq: number; readonly events: string }>`
+        SELECT seq, events FROM session_events WHERE session = ${session} ORDER BY seq`
+      const events: Array<SessionEvent> = []
+      for (const said of batches) {
+        // where two have written, theirs may not fit together: what is missing is computed again
+        if (said.seq === events.length) events.push(...(yield* decodeEvents(said.events)))
+      }
+      const prompt = unpackTokens(row.prompt)
+      const request = yield* decodeRequest(row.request)
+      const record: SessionRecord = {
+        request: new GenerationRequest({ ...request, prompt: { _tag: "Tokens", tokens: prompt } }),
+        prompt,
+        events,
+        exit: yield* exitOf(row.failure, events)
+      }
+      const { answer, detached, tenant } = row
+      return Option.some({ keep: { tenant, answer, detached: detached === 1 }, record })
+    }).pipe(Effect.catchTags({ SqlError: unavailable, ParseError: (error) => Effect.die(error) }))
+
+  const remove = (session: SessionId): Effect.Effect<void, StorageUnavailable> =>
+    Effect.mapError(Effect.asVoid(sql`DELETE FROM sessions WHERE id = ${session}`), unavailable)
+
+  /** Removes what has expired, and of the rest the sessions that would expire first until `maxBytes` are left. */
+  const sweep = (maxBytes: number): Effect.Effect<void, SqlError> =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      yield* sql`DELETE FROM sessions WHERE expires_at <= ${now}`
+      yield* sql`
+        DELETE FROM sessions WHERE id IN (
+          SELECT id FROM (
+            SELECT id, sum(bytes) OVER (ORDER BY expires_at DESC, id) AS kept FROM sessions
+          ) AS newest WHERE kept > ${maxBytes}
+        )`
+    })
+
+  return { write, load, remove, sweep }
+})
+
+export type SessionStore = Effect.Effect.Success<typeof make>

@@ -1,0 +1,282 @@
+/**
+ * The sessions that clients may come back to. Each is an actor while somebody listens or it generates, and otherwise rows of the
+ * database:
+ *
+ *     start ──> live ── unheard and written ──> passive (database only) ── retention over ──> gone
+ *                ^                                  │
+ *                └──────────── resume ──────────────┘
+ *
+ * What is said is written behind: a tick writes what is new of all sessions in one transaction, so that no token waits for the database.
+ * A server that is killed loses a tick's tokens, and a session that is resumed computes them again, the same.
+ */
+import { SessionNotFound, type StorageUnavailable } from "@helixflow/schema/Errors"
+import type { GenerationRequest } from "@helixflow/schema/Generation"
+import type { SessionId } from "@helixflow/schema/Ids"
+import type { SessionActor, SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
+import { Clock, Duration, Effect, ExecutionStrategy, Exit, Mailbox, Option, Schedule, Scope } from "effect"
+import type { ClientOf } from "./Actor.ts"
+import type { WhenUnheard } from "./SessionActor.ts"
+import * as SessionRecord from "./SessionRecord.ts"
+import * as SessionStore from "./SessionStore.ts"
+
+export interface HostedSession {
+  readonly record: SessionRecord.SessionRecord
+  readonly changed: () => void
+  readonly whenUnheard: WhenUnheard
+}
+
+export interface SessionsOptions {
+  /** Starts the actor of a session in the current scope. */
+  readonly host: (
+    session: SessionId,
+    options: HostedSession
+  ) => Effect.Effect<ClientOf<typeof SessionActor>, never, Scope.Scope>
+  /** How long a session is kept after it was last changed. */
+  readonly retention: Duration.Duration
+  /** Most bytes of prompts and answers in the database. */
+  readonly maxBytes: number
+}
+
+type Events = Mailbox.ReadonlyMailbox<SessionEvent, SessionError>
+
+export interface ResumedSession {
+  readonly keep: SessionStore.Keep
+  /** All from the first. */
+  readonly events: Events
+  /** How many of them are as they were, the others being computed again; null: all are. */
+  readonly certain: number | null
+}
+
+interface Live {
+  readonly session: SessionId
+  readonly keep: SessionStore.Keep
+  readonly record: SessionRecord.SessionRecord
+  readonly certain: number | null
+  readonly scope: Scope.CloseableScope
+  readonly client: ClientOf<typeof SessionActor>
+  /** How many of the record's events were looked at for writing. */
+  seen: number
+  /** How many events are in the database; null: the session is not. */
+  stored: number | null
+  readers: number
+  /** Whether it was asked to generate here. */
+  asked: boolean
+}
+
+/** A new session is written soon, so that a client that has its id finds it; what follows is written at leisure. */
+const firstTick = Duration.millis(10)
+const tick = Duration.millis(500)
+
+const pauseAfterFailure = Duration.seconds(1)
+
+/** How often the database is rid of what has expired. */
+const sweepEvery = Duration.seconds(30)
+
+/** Sessions that wait for a database that does not answer; more are kept by nobody. */
+const mostUnwritten = 10_000
+
+const isSaid = ({ _tag }: SessionEvent): boolean => _tag !== "Waiting"
+
+export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: SessionsOptions) {
+  const store = yield* SessionStore.make
+  const actors = yield* Scope.make()
+  const live = new Map<SessionId, Live>()
+  const unwritten = new Set<Live>()
+  const anything = yield* Effect.makeLatch()
+  const anyNew = yield* Effect.makeLatch()
+  const opening = yield* Effect.makeSemaphore(1)
+  let closing = false
+
+  const changed = (session: Live) => {
+    // one that has not begun has nothing to come back to
+    if (closing || session.record.prompt.length === 0) return
+    unwritten.add(session)
+    anything.unsafeOpen()
+    if (session.stored === null) anyNew.unsafeOpen()
+  }
+
+  const open = Effect.fnUntraced(function* (
+    session: SessionId,
+    keep: SessionStore.Keep,
+    record: SessionRecord.SessionRecord,
+    stored: number | null
+  ) {
+    const scope = yield* Scope.fork(actors, ExecutionStrategy.sequential)
+    const certain = stored === null || record.exit !== null ? null : stored
+    const seen = record.events.length
+    const client = yield* Scope.extend(
+      host(session, {
+        record,
+        changed: () => changed(opened),
+        whenUnheard: keep.detached ? "continue" : "rest"
+      }),
+      scope
+    )
+    const opened: Live = { session, keep, record, certain, scope, client, seen, stored, readers: 0, asked: false }
+    live.set(session, opened)
+    return opened
+  })
+
+  /** Leaves a session to the database when nothing is left to do for it here. */
+  const passivate = (session: Live) =>
+    Effect.suspend(() => {
+      const generates = session.asked && session.keep.detached && session.record.exit === null
+      if (session.readers > 0 || generates || unwritten.has(session)) return Effect.void
+      if (live.get(session.session) === session) live.delete(session.session)
+      return Scope.close(session.scope, Exit.void)
+    })
+
+  /** Counts a reader for as long as the scope lives. */
+  const attend = (session: Live) =>
+    Effect.flatMap(Effect.scope, (scope) => {
+      session.readers++
+      return Scope.addFinalizer(
+        scope,
+        Effect.suspend(() => {
+          session.readers--
+          return passivate(session)
+        })
+      )
+    })
+
+  const write = Effect.gen(function* () {
+    const sessions = [...unwritten]
+    unwritten.clear()
+    const now = yield* Clock.currentTimeMillis
+    const entries = sessions.map(({ keep, record, seen, session, stored }) => ({
+      session,
+      keep,
+      record,
+      stored,
+      news: record.events.slice(seen).filter(isSaid),
+      expiresAt: now + Duration.toMillis(retention)
+    }))
+    const seen = sessions.map(({ record }) => record.events.length)
+    yield* store
+      .write(entries)
+      .pipe(Effect.tapError(() => Effect.sync(() => sessions.forEach((session) => unwritten.add(session)))))
+    for (const [index, session] of sessions.entries()) {
+      session.seen = seen[index] ?? session.seen
+      session.stored = (session.stored ?? 0) + (entries[index]?.news.length ?? 0)
+    }
+    yield* Effect.forEach(sessions, passivate, { discard: true })
+  })
+
+  const whenUnwritable = Effect.suspend(() => {
+    if (unwritten.size > mostUnwritten) unwritten.clear()
+    return Effect.sleep(pauseAfterFailure)
+  })
+
+  const writer = Effect.gen(function* () {
+    yield* anything.await
+    yield* Effect.raceFirst(Effect.sleep(tick), anyNew.await)
+    yield* Effect.sleep(firstTick)
+    yield* Effect.zipRight(anything.close, anyNew.close)
+    yield* Effect.uninterruptible(write).pipe(
+      Effect.catchTag("SqlError", () =>
+        Effect.logWarning("the database does not answer: streams go on, but what they say is not kept meanwhile").pipe(
+          Effect.zipRight(whenUnwritable),
+          Effect.zipRight(anything.open)
+        )
+      )
+    )
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      // what is cut off now is not cancelled: it goes on when its client comes back to the next server
+      closing = true
+      return Effect.zipRight(Effect.ignoreLogged(write), Scope.close(actors, Exit.void))
+    })
+  )
+  yield* Effect.forkScoped(Effect.forever(writer))
+  yield* store.sweep(maxBytes).pipe(
+    Effect.catchTag("SqlError", () => Effect.logWarning("the database does not answer: old sessions are not removed")),
+    Effect.schedule(Schedule.spaced(sweepEvery)),
+    Effect.forkScoped
+  )
+
+  const restore = Effect.fnUntraced(function* (session: SessionId) {
+    const stored = yield* store.load(session)
+    return yield* opening.withPermits(1)(
+      Effect.suspend((): Effect.Effect<Live, SessionNotFound> => {
+        const meanwhile = live.get(session)
+        if (meanwhile !== undefined) return Effect.succeed(meanwhile)
+        if (Option.isNone(stored)) return Effect.fail(new SessionNotFound({ session }))
+        const { keep, record } = stored.value
+        return open(session, keep, record, record.events.length)
+      })
+    )
+  })
+
+  /** The session, if it is the tenant's: of others' there is not even a trace. Attended as long as the scope lives. */
+  const find = (
+    session: SessionId,
+    tenant: string
+  ): Effect.Effect<Live, SessionNotFound | StorageUnavailable, Scope.Scope> =>
+    Effect.suspend(() => {
+      const present = live.get(session)
+      return present === undefined ? restore(session) : Effect.succeed(present)
+    }).pipe(
+      Effect.filterOrFail(
+        ({ keep }) => keep.tenant === tenant,
+        () => new SessionNotFound({ session })
+      ),
+      Effect.tap(attend),
+      Effect.uninterruptible
+    )
+
+  return {
+    /** Starts a session that is kept. When its reader leaves it rests, unless it is detached. */
+    start: (
+      session: SessionId,
+      keep: SessionStore.Keep,
+      request: GenerationRequest
+    ): Effect.Effect<Events, never, Scope.Scope> =>
+      open(session, keep, SessionRecord.make(), null).pipe(
+        Effect.tap(attend),
+        Effect.uninterruptible,
+        Effect.flatMap((session) => {
+          session.asked = true
+          return Mailbox.fromStream(session.client.Ask(request))
+        })
+      ),
+
+    /** All events of a session, past and to come: it goes on if it rested. */
+    resume: (
+      session: SessionId,
+      tenant: string
+    ): Effect.Effect<ResumedSession, SessionNotFound | StorageUnavailable, Scope.Scope> =>
+      Effect.gen(function* () {
+        const found = yield* find(session, tenant)
+        const { certain, client, keep } = found
+        found.asked = true
+        return { keep, certain, events: yield* Mailbox.fromStream(client.Resume({ after: -1 })) }
+      }),
+
+    /** What there is of a session now. */
+    read: (
+      session: SessionId,
+      tenant: string
+    ): Effect.Effect<SessionStore.Stored, SessionNotFound | StorageUnavailable> =>
+      Effect.scoped(Effect.map(find(session, tenant), ({ keep, record }) => ({ keep, record }))),
+
+    /** Ends its generation; its readers are told. One that has ended stays as it is. */
+    cancel: (session: SessionId, tenant: string) =>
+      Effect.scoped(Effect.flatMap(find(session, tenant), ({ client }) => Effect.orDie(client.Cancel()))),
+
+    /** Cancels it and removes all that is known of it. */
+    remove: (session: SessionId, tenant: string) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const found = yield* find(session, tenant)
+          yield* Effect.orDie(found.client.Cancel())
+          unwritten.delete(found)
+          live.delete(session)
+          yield* store.remove(session)
+        })
+      )
+  }
+})
+
+export type Sessions = Effect.Effect.Success<ReturnType<typeof make>>
