@@ -2,7 +2,7 @@
 import type { FinishReason, TokenLogprob, TopLogprob } from "@helixflow/schema/Generation"
 import type { Delta, SessionEvent } from "@helixflow/schema/SessionActor"
 import type { CompletionIdentity } from "./CompletionIds.ts"
-import { type EventEncoder, frame } from "./EventStream.ts"
+import type { EventEncoder } from "./EventStream.ts"
 import { toUsageBody, type UsageBody } from "./UsageBody.ts"
 
 const alternative = ({ text, logprob, bytes }: TopLogprob) => ({ token: text, logprob, bytes })
@@ -23,9 +23,9 @@ export const chatEncoder = (identity: CompletionIdentity, n: number, includeUsag
     system_fingerprint: identity.fingerprint,
     ...(identity.tier !== undefined && { service_tier: identity.tier })
   }).slice(0, -1)
-  const end = includeUsage ? `}],"usage":null}\n\n` : "}]}\n\n"
+  const end = includeUsage ? `}],"usage":null}` : "}]}"
   const choices = Array.from({ length: n }, (_, index) => {
-    const start = `data: ${shared},"choices":[{"index":${index},"delta":`
+    const start = `${shared},"choices":[{"index":${index},"delta":`
     return {
       role: `${start}{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null${end}`,
       content: `${start}{"content":`,
@@ -34,32 +34,31 @@ export const chatEncoder = (identity: CompletionIdentity, n: number, includeUsag
   })
   const afterContent = `},"logprobs":null,"finish_reason":null${end}`
 
-  const encodeDelta = ({ choice, text, logprobs, finish }: Delta): string => {
+  const encodeDelta = ({ choice, text, logprobs, finish }: Delta): ReadonlyArray<string> => {
     const parts = choices[choice]
-    if (parts === undefined) return ""
-    let frames = ""
+    if (parts === undefined) return []
+    const chunks: Array<string> = []
     if (logprobs !== null && logprobs.length > 0) {
       const content = JSON.stringify({ content: logprobContent(logprobs), refusal: null })
-      frames = `${parts.content}${JSON.stringify(text)}},"logprobs":${content},"finish_reason":null${end}`
+      chunks.push(`${parts.content}${JSON.stringify(text)}},"logprobs":${content},"finish_reason":null${end}`)
     } else if (text !== "") {
-      frames = parts.content + JSON.stringify(text) + afterContent
+      chunks.push(parts.content + JSON.stringify(text) + afterContent)
     }
-    return finish === null ? frames : `${frames}${parts.finish}"${finish}"${end}`
+    if (finish !== null) chunks.push(`${parts.finish}"${finish}"${end}`)
+    return chunks
   }
 
   return {
-    open: choices.map((choice) => choice.role).join(""),
+    open: choices.map((choice) => choice.role),
     encode: (event: SessionEvent) => {
       switch (event._tag) {
         case "Waiting":
         case "Started":
-          return ""
+          return []
         case "Delta":
           return encodeDelta(event)
         case "Completed":
-          return includeUsage
-            ? frame(`${shared},"choices":[],"usage":${JSON.stringify(toUsageBody(event.usage))}}`)
-            : ""
+          return includeUsage ? [`${shared},"choices":[],"usage":${JSON.stringify(toUsageBody(event.usage))}}`] : []
       }
     }
   }

@@ -2,13 +2,14 @@
 import { HttpServerResponse } from "@effect/platform"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import { Effect } from "effect"
+import { answerOf, ChatForm, encoderOf } from "./AnswerForm.ts"
 import { authenticated, Principal } from "./Authentication.ts"
-import { ChatAnswer, chatEncoder } from "./ChatAnswer.ts"
 import { toGenerationRequest } from "./ChatRequest.ts"
 import { makeIdentity, randomSeed } from "./CompletionIds.ts"
 import { endpoint } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
 import { begin, forEachBatch, inParam, modelFor } from "./Generations.ts"
+import { keeping } from "./Keeping.ts"
 import { queueing } from "./Queueing.ts"
 import { decodeBody } from "./RequestBody.ts"
 
@@ -26,11 +27,16 @@ const handler = Effect.gen(function* () {
     // Computed prefixes are shared within a tenant only: how fast a prompt is answered would tell others of it.
     cacheSalt: (yield* Principal).tenant
   })
-  const generation = yield* begin("chat", identity.id, [request])
-  if (body.stream === true) {
-    return yield* eventStream(generation, chatEncoder(identity, request.n, body.stream_options?.include_usage === true))
-  }
-  const answer = new ChatAnswer(identity, request.n, body.logprobs === true)
+  const form = ChatForm.make({
+    identity,
+    n: request.n,
+    includeUsage: body.stream_options?.include_usage === true,
+    logprobs: body.logprobs === true
+  })
+  const keep = keeping(body, (yield* Principal).tenant, form)
+  const generation = yield* begin("chat", identity.id, [request], keep)
+  if (body.stream === true) return yield* eventStream(generation, encoderOf(form))
+  const answer = answerOf(form)
   yield* forEachBatch(generation, (events) =>
     Effect.sync(() => {
       for (const event of events) answer.add(event)

@@ -3,7 +3,7 @@ import type { FinishReason, TokenLogprob } from "@helixflow/schema/Generation"
 import type { SessionEvent } from "@helixflow/schema/SessionActor"
 import { Array as Arr } from "effect"
 import type { CompletionIdentity } from "./CompletionIds.ts"
-import { type EventEncoder, frame } from "./EventStream.ts"
+import type { EventEncoder } from "./EventStream.ts"
 import { toUsageBody, type UsageBody } from "./UsageBody.ts"
 
 /** Log probabilities of one choice, written in columns; `text_offset` counts the characters of what was there before a token. */
@@ -45,29 +45,29 @@ export const completionEncoder = (
     model: identity.model,
     system_fingerprint: identity.fingerprint
   }).slice(0, -1)
-  const end = includeUsage ? `}],"usage":null}\n\n` : "}]}\n\n"
+  const end = includeUsage ? `}],"usage":null}` : "}]}"
   const choices = echoed.map((text, index) => ({
-    start: `data: ${shared},"choices":[{"index":${index},"text":`,
+    start: `${shared},"choices":[{"index":${index},"text":`,
     columns: new LogprobColumns(text)
   }))
   const unfinished = `,"logprobs":null,"finish_reason":null${end}`
   return {
-    open: choices
-      .map(({ start }, index) => (echoed[index] ? start + JSON.stringify(echoed[index]) + unfinished : ""))
-      .join(""),
+    open: choices.flatMap(({ start }, index) =>
+      echoed[index] ? [start + JSON.stringify(echoed[index]) + unfinished] : []
+    ),
     encode: (event) => {
-      if (event._tag === "Waiting" || event._tag === "Started") return ""
+      if (event._tag === "Waiting" || event._tag === "Started") return []
       if (event._tag === "Completed") {
-        if (!includeUsage) return ""
-        return frame(`${shared},"choices":[],"usage":${JSON.stringify(toUsageBody(event.usage))}}`)
+        if (!includeUsage) return []
+        return [`${shared},"choices":[],"usage":${JSON.stringify(toUsageBody(event.usage))}}`]
       }
       const choice = choices[event.choice]
-      if (choice === undefined) return ""
+      if (choice === undefined) return []
       const { finish, logprobs, text } = event
       const columns = logprobs !== null && logprobs.length > 0 ? JSON.stringify(choice.columns.next(logprobs)) : "null"
-      if (text === "" && columns === "null" && finish === null) return ""
+      if (text === "" && columns === "null" && finish === null) return []
       const reason = finish === null ? "null" : `"${finish}"`
-      return `${choice.start}${JSON.stringify(text)},"logprobs":${columns},"finish_reason":${reason}${end}`
+      return [`${choice.start}${JSON.stringify(text)},"logprobs":${columns},"finish_reason":${reason}${end}`]
     }
   }
 }

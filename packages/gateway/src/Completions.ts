@@ -4,13 +4,14 @@ import { Runtime } from "@helixflow/runtime/Runtime"
 import type { GenerationRequest } from "@helixflow/schema/Generation"
 import { OpenAiCompletionRequest } from "@helixflow/schema/OpenAiCompletions"
 import { Effect } from "effect"
+import { answerOf, CompletionForm, encoderOf } from "./AnswerForm.ts"
 import { authenticated, Principal } from "./Authentication.ts"
-import { CompletionAnswer, completionEncoder } from "./CompletionAnswer.ts"
 import { makeIdentity, randomSeed } from "./CompletionIds.ts"
 import { generatedChoices, toGenerationRequests } from "./CompletionRequest.ts"
 import { endpoint } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
 import { begin, forEachBatch, inParam, modelFor } from "./Generations.ts"
+import { keeping } from "./Keeping.ts"
 import { queueing } from "./Queueing.ts"
 import { decodeBody } from "./RequestBody.ts"
 
@@ -47,18 +48,22 @@ const handler = Effect.gen(function* () {
     body.echo === true ? promptText(request) : Effect.succeed("")
   )
   const echoed = begun.flatMap((text) => Array.from({ length: generatedChoices(body) }, () => text))
-  const generation = yield* begin("text_completion", identity.id, requests)
-  if (body.stream === true) {
-    return yield* eventStream(
-      generation,
-      completionEncoder(identity, echoed, body.stream_options?.include_usage === true)
-    )
-  }
-  const answer = new CompletionAnswer(identity, echoed, {
+  const form = CompletionForm.make({
+    identity,
+    echoed,
+    includeUsage: body.stream_options?.include_usage === true,
     logprobs: typeof body.logprobs === "number",
     n: body.n ?? 1,
     bestOf: generatedChoices(body)
   })
+  const generation = yield* begin(
+    "text_completion",
+    identity.id,
+    requests,
+    keeping(body, (yield* Principal).tenant, form)
+  )
+  if (body.stream === true) return yield* eventStream(generation, encoderOf(form))
+  const answer = answerOf(form)
   yield* forEachBatch(generation, (events) =>
     Effect.sync(() => {
       for (const event of events) answer.add(event)

@@ -15,12 +15,12 @@ import { HttpLimits } from "./HttpLimits.ts"
 import { defectBody, isHelixError, toBody } from "./OpenAiErrors.ts"
 import { logDefect, processingMillis, RequestInfo } from "./RequestInfo.ts"
 
-/** The text of one kind of stream. An encoder belongs to one stream and may keep state. */
+/** The chunks of one kind of stream, each as JSON. An encoder belongs to one stream and may keep state. */
 export interface EventEncoder {
   /** What comes before any event. */
-  readonly open: string
-  /** The frames of an event, perhaps none. */
-  readonly encode: (event: SessionEvent) => string
+  readonly open: ReadonlyArray<string>
+  /** The chunks of an event, perhaps none. */
+  readonly encode: (event: SessionEvent) => ReadonlyArray<string>
 }
 
 /** One frame. */
@@ -71,10 +71,14 @@ const cutOff = (response: ServerResponse) => {
   response.end()
 }
 
-/** Streams a generation that has begun. Succeeds when the last byte is handed over, and for a client that has gone never does. */
+/**
+ * Streams a generation that has begun, without its first `skipped` chunks. Those of one that is kept are numbered from 0, as ids of
+ * their events. Succeeds when the last byte is handed over, and for a client that has gone never does.
+ */
 export const eventStream = (
   generation: Generation,
-  encoder: EventEncoder
+  encoder: EventEncoder,
+  skipped = 0
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest | RequestInfo> =>
   Effect.gen(function* () {
     const info = yield* RequestInfo
@@ -88,6 +92,15 @@ export const eventStream = (
       "x-accel-buffering": "no",
       "openai-processing-ms": processingMillis(info)
     })
+    let number = 0
+    const framed = (chunks: ReadonlyArray<string>) => {
+      let text = ""
+      for (const chunk of chunks) {
+        if (number >= skipped) text += generation.kept ? `id: ${number}\n${frame(chunk)}` : frame(chunk)
+        number++
+      }
+      return text
+    }
     let unwritten = encoder.open
     yield* forEachBatch(generation, (events) => {
       let text = ""
@@ -96,8 +109,9 @@ export const eventStream = (
           text += waitingComment(event)
           continue
         }
-        text += unwritten + encoder.encode(event)
-        unwritten = ""
+        if (unwritten.length > 0) text += framed(unwritten)
+        unwritten = []
+        text += framed(encoder.encode(event))
         if (event._tag === "Completed") text += done
       }
       return write(text)

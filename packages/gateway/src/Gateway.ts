@@ -13,6 +13,7 @@ import * as Classify from "./Classify.ts"
 import * as Completions from "./Completions.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Health from "./Health.ts"
+import * as KeptCompletions from "./KeptCompletions.ts"
 import * as Metrics from "./Metrics.ts"
 import * as ModelCatalogRoutes from "./ModelCatalogRoutes.ts"
 import * as Models from "./Models.ts"
@@ -62,6 +63,7 @@ export const routes = Layer.mergeAll(
   Completions.layer,
   Embeddings.layer,
   Health.layer,
+  KeptCompletions.layer,
   Metrics.layer,
   ModelCatalogRoutes.layer,
   Models.layer,

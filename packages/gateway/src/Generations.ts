@@ -1,15 +1,19 @@
 /** Generations as the gateway reads them: begun, then in batches of events. */
 import { Runtime } from "@helixflow/runtime/Runtime"
+import type { Keep } from "@helixflow/runtime/SessionStore"
+import type { Sessions } from "@helixflow/runtime/Sessions"
 import { Attribute, type Operation, provider } from "@helixflow/runtime/Telemetry"
 import {
   ContextLengthExceeded,
   InvalidRequest,
   type LoadFailed,
   type ModelNotFound,
+  type SessionNotFound,
+  type StorageUnavailable,
   TaskNotSupported
 } from "@helixflow/schema/Errors"
 import { type GenerationRequest, Usage } from "@helixflow/schema/Generation"
-import { SessionId } from "@helixflow/schema/Ids"
+import { ModelId, SessionId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ModelTask } from "@helixflow/schema/Model"
 import {
   Completed,
@@ -20,6 +24,7 @@ import {
   Waiting
 } from "@helixflow/schema/SessionActor"
 import { type Array as Arr, Chunk, Effect, Exit, Mailbox, Scope } from "effect"
+import type { AnswerForm } from "./AnswerForm.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
 
 type Events = Mailbox.ReadonlyMailbox<SessionEvent, SessionError>
@@ -30,6 +35,10 @@ export interface Generation {
   readonly first: Chunk.Chunk<SessionEvent>
   readonly rest: Events
   readonly telemetry: GenerationTelemetry
+  /** Whether its reader may come back to it. */
+  readonly kept: boolean
+  /** Whether it had ended when its reader came: its tokens are counted. */
+  readonly counted: boolean
 }
 
 /** The model of this name, if it does this task; `endpoint` is what the client asked for, in words. */
@@ -59,33 +68,72 @@ export const inParam =
 
 /**
  * Starts a generation per request and waits until all have begun. Several are one to their reader: the choices of the i-th are
- * numbered from i * n. Closing the scope cancels them all.
+ * numbered from i * n. Closing the scope cancels them all, but for a single one that is kept, where anything is kept.
  */
 export const begin = (
   operation: Operation,
   session: SessionId,
-  requests: Arr.NonEmptyReadonlyArray<GenerationRequest>
+  requests: Arr.NonEmptyReadonlyArray<GenerationRequest>,
+  keep?: Keep
 ): Effect.Effect<Generation, SessionError, Runtime | Scope.Scope> =>
   Effect.gen(function* () {
     const runtime = yield* Runtime
     const [request, ...others] = requests
-    const telemetry = new GenerationTelemetry(operation, request.model)
+    if (keep?.detached === true && runtime.sessions === null) return yield* nothingKept
+    const telemetry = yield* measure(operation, session, request.model)
+    const sessions = keep === undefined || others.length > 0 ? null : runtime.sessions
+    const own =
+      sessions === null || keep === undefined
+        ? yield* runtime.generate(session, request)
+        : yield* sessions.start(session, keep, request)
+    const further = yield* Effect.forEach(others, (other, index) =>
+      runtime.generate(SessionId.make(`${session}-${index + 1}`), other)
+    )
+    const rest = further.length === 0 ? own : yield* merge([own, ...further], request.n)
+    const [first] = yield* rest.takeAll
+    return { first, rest, telemetry, kept: sessions !== null, counted: false }
+  })
+
+/** Comes back to a generation that is kept: all its events, past and to come. `certain`: see `Sessions.resume`. */
+export const resume = (
+  sessions: Sessions,
+  session: SessionId,
+  tenant: string,
+  form: AnswerForm,
+  counted: boolean
+): Effect.Effect<
+  { readonly generation: Generation; readonly certain: number | null },
+  SessionError | SessionNotFound | StorageUnavailable,
+  Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const operation = form._tag === "Chat" ? "chat" : "text_completion"
+    const { certain, events } = yield* sessions.resume(session, tenant)
+    const telemetry = yield* measure(operation, session, ModelId.make(form.identity.model))
+    const [first] = yield* events.takeAll
+    return { generation: { first, rest: events, telemetry, kept: true, counted }, certain }
+  })
+
+const nothingKept = new InvalidRequest({
+  reason: "This server keeps no completions: 'store' must be false.",
+  param: "store",
+  code: "unsupported_value"
+})
+
+/** Measures a generation until the scope ends. */
+const measure = (operation: Operation, session: SessionId, model: ModelId) =>
+  Effect.gen(function* () {
+    const telemetry = new GenerationTelemetry(operation, model)
     yield* Scope.addFinalizerExit(yield* Effect.scope, (exit) =>
       Effect.sync(() => telemetry.ended(Exit.isSuccess(exit) ? undefined : errorType(exit.cause)))
     )
     yield* Effect.annotateCurrentSpan({
       [Attribute.operation]: operation,
       [Attribute.provider]: provider,
-      [Attribute.responseModel]: request.model,
+      [Attribute.responseModel]: model,
       [Attribute.responseId]: session
     })
-    const own = yield* runtime.generate(session, request)
-    const further = yield* Effect.forEach(others, (other, index) =>
-      runtime.generate(SessionId.make(`${session}-${index + 1}`), other)
-    )
-    const rest = further.length === 0 ? own : yield* merge([own, ...further], request.n)
-    const [first] = yield* rest.takeAll
-    return { first, rest, telemetry }
+    return telemetry
   })
 
 const isDelta = (event: SessionEvent): boolean => event._tag === "Delta"
@@ -113,7 +161,11 @@ export const forEachBatch = <E, R>(
     measured(generation.first),
     Effect.whileLoop({ while: () => !ended, body: () => next, step: () => undefined })
   ).pipe(
-    Effect.zipRight(Effect.suspend(() => (usage === undefined ? Effect.void : generation.telemetry.completed(usage)))),
+    Effect.zipRight(
+      Effect.suspend(() =>
+        usage === undefined || generation.counted ? Effect.void : generation.telemetry.completed(usage)
+      )
+    ),
     Effect.tapErrorCause((cause) => Effect.sync(() => generation.telemetry.failed(errorType(cause))))
   )
 }

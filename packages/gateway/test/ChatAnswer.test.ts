@@ -18,20 +18,17 @@ const usageBody = {
 }
 const completed = new Completed({ seq: 2, usage: new Usage({ promptTokens: 3, completionTokens: 2, cachedTokens: 1 }) })
 
-/** The chunks of the frames, without what all have in common. */
-const chunks = (frames: string) =>
-  frames
-    .split("\n\n")
-    .filter((frame) => frame !== "")
-    .map((frame) => {
-      const { choices, usage } = JSON.parse(frame.slice("data: ".length))
-      return usage === undefined ? choices : { choices, usage }
-    })
+/** The chunks without what all have in common. */
+const chunks = (encoded: ReadonlyArray<string>) =>
+  encoded.map((chunk) => {
+    const { choices, usage } = JSON.parse(chunk)
+    return usage === undefined ? choices : { choices, usage }
+  })
 
 describe("The chunks of a chat", () => {
   it("say nothing while text lags behind its tokens", () => {
     const { encode } = chatEncoder(identity, 1, false)
-    assert.strictEqual(encode(delta({ tokens: [TokenId.make(7)] })), "")
+    assert.deepStrictEqual(encode(delta({ tokens: [TokenId.make(7)] })), [])
   })
 
   it("have log probabilities even then", () => {
@@ -58,7 +55,7 @@ describe("The chunks of a chat", () => {
   })
 
   it("end with the usage if it was asked for", () => {
-    assert.strictEqual(chatEncoder(identity, 1, false).encode(completed), "")
+    assert.deepStrictEqual(chatEncoder(identity, 1, false).encode(completed), [])
     assert.deepStrictEqual(chunks(chatEncoder(identity, 1, true).encode(completed)), [
       { choices: [], usage: usageBody }
     ])

@@ -111,7 +111,7 @@ const wrong: ReadonlyArray<Wrong> = [
       tool_choice: ["auto", "required", {}, 1],
       functions: [[{ name: "f" }], 1],
       function_call: ["auto", { name: "f" }],
-      store: [true, 1, "false"],
+      store: [1, "false"],
       service_tier: ["scale", "", 1],
       queue_timeout: ["5", 0, -1, 3601],
       reasoning_effort: ["low", "high", 1],

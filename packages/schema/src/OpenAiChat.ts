@@ -88,7 +88,7 @@ export const OpenAiChatRequest = Schema.Struct({
   tool_choice: neutral(Schema.Literal("none"), noTools),
   functions: neutral(nothingElse, noTools),
   function_call: neutral(Schema.Literal("none"), noTools),
-  store: neutral(Schema.Literal(false), "Completions are not stored."),
+  store: nullish(Bool),
   reasoning_effort: neutral(Schema.Literal("none"), "Only 'none' is supported."),
   verbosity: neutral(Schema.Literal("medium"), "Only 'medium' is supported."),
   audio: unsupported("Audio is not supported."),

@@ -1,0 +1,60 @@
+/** How an answer is written, as data: it is kept with a session, so that whoever comes back gets the same chunks. */
+import { ServiceTier } from "@helixflow/schema/Caller"
+import { SessionId } from "@helixflow/schema/Ids"
+import type { SessionEvent } from "@helixflow/schema/SessionActor"
+import { Schema } from "effect"
+import { ChatAnswer, chatEncoder } from "./ChatAnswer.ts"
+import { CompletionAnswer, completionEncoder } from "./CompletionAnswer.ts"
+import type { EventEncoder } from "./EventStream.ts"
+
+const Identity = Schema.Struct({
+  id: SessionId,
+  created: Schema.Int,
+  model: Schema.String,
+  fingerprint: Schema.String,
+  tier: Schema.optional(ServiceTier)
+})
+
+export const ChatForm = Schema.TaggedStruct("Chat", {
+  identity: Identity,
+  n: Schema.Int,
+  includeUsage: Schema.Boolean,
+  logprobs: Schema.Boolean
+})
+
+export const CompletionForm = Schema.TaggedStruct("Completion", {
+  identity: Identity,
+  echoed: Schema.Array(Schema.String),
+  includeUsage: Schema.Boolean,
+  logprobs: Schema.Boolean,
+  n: Schema.Int,
+  bestOf: Schema.Int
+})
+
+export const AnswerForm = Schema.Union(ChatForm, CompletionForm)
+export type AnswerForm = typeof AnswerForm.Type
+
+const Text = Schema.parseJson(AnswerForm)
+export const toText = Schema.encodeSync(Text)
+export const fromText = Schema.decodeSync(Text)
+
+/** How many choices are generated: with more than one, the order of their chunks is chance. */
+export const choicesOf = (form: AnswerForm): number => (form._tag === "Chat" ? form.n : form.echoed.length)
+
+/** The chunks of a stream. */
+export const encoderOf = (form: AnswerForm): EventEncoder =>
+  form._tag === "Chat"
+    ? chatEncoder(form.identity, form.n, form.includeUsage)
+    : completionEncoder(form.identity, form.echoed, form.includeUsage)
+
+/** A whole answer, to be built from its events. */
+export const answerOf = (form: AnswerForm): ChatAnswer | CompletionAnswer =>
+  form._tag === "Chat"
+    ? new ChatAnswer(form.identity, form.n, form.logprobs)
+    : new CompletionAnswer(form.identity, form.echoed, form)
+
+/** How many chunks a stream of these events has so far. */
+export const countChunks = (form: AnswerForm, events: ReadonlyArray<SessionEvent>): number => {
+  const { encode, open } = encoderOf(form)
+  return events.reduce((count, event) => count + encode(event).length, open.length)
+}
