@@ -154,7 +154,11 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     const seen = sessions.map(({ record }) => record.events.length)
     yield* store
       .write(entries)
-      .pipe(Effect.tapError(() => Effect.sync(() => sessions.forEach((session) => unwritten.add(session)))))
+      .pipe(Effect.tapError(() =>
+        Effect.sync(() => {
+          for (const session of sessions) unwritten.add(session)
+        })
+      ))
     for (const [index, session] of sessions.entries()) {
       session.seen = seen[index] ?? session.seen
       session.stored = (session.stored ?? 0) + (entries[index]?.news.length ?? 0)
