@@ -152,13 +152,13 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
       expiresAt: now + Duration.toMillis(retention)
     }))
     const seen = sessions.map(({ record }) => record.events.length)
-    yield* store
-      .write(entries)
-      .pipe(Effect.tapError(() =>
+    yield* store.write(entries).pipe(
+      Effect.tapError(() =>
         Effect.sync(() => {
           for (const session of sessions) unwritten.add(session)
         })
-      ))
+      )
+    )
     for (const [index, session] of sessions.entries()) {
       session.seen = seen[index] ?? session.seen
       session.stored = (session.stored ?? 0) + (entries[index]?.news.length ?? 0)
