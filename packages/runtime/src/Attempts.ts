@@ -40,6 +40,8 @@ export type Lost = WorkerLost | ReplicaNotReady | ActorUnreachable | MailboxFull
 export interface Wait {
   readonly timeoutMillis: number
   readonly caller: Caller | undefined
+  /** See `Affinity.ts`; asked where the model's policy wants to know. */
+  readonly affinity?: () => string
   /** Is told how it stands, for as long as it lasts. */
   readonly onProgress?: (progress: QueueProgress) => void
 }
@@ -83,12 +85,14 @@ const countQuarantined = byAttributes(quarantined, [Attribute.responseModel])
 /** Runs work with a place for one sequence of its model. */
 export const make = (options: AttemptsOptions) => {
   /** In a place that the scheduler gives. */
-  const shared = <A>(work: Work<A>, { caller, onProgress, timeoutMillis }: Wait, turn: Turn) => {
+  const shared = <A>(work: Work<A>, { affinity, caller, onProgress, timeoutMillis }: Wait, turn: Turn) => {
     const request = RequestId.make(`${options.session}/${work.name}@${turn.attempt}`)
     return Effect.flatMap(options.scheduler, (scheduler) => {
       const giveBack = (reservation: ReservationId) =>
         Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served: turn.served })))
-      const place = scheduler.Place({ request, model: work.model.id, not: [], timeoutMillis, caller }).pipe(
+      const drawn = work.model.policy === "affinity" ? affinity?.() : undefined
+      const asked = { request, model: work.model.id, not: [], timeoutMillis, caller, affinity: drawn }
+      const place = scheduler.Place(asked).pipe(
         Effect.interruptible,
         // the answer may have been on its way; its reservation has the request's name
         Effect.onInterrupt(() => giveBack(ReservationId.make(request)))

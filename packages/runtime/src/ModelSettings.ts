@@ -1,7 +1,9 @@
 /** `helixflow.json` in a model's folder: what an operator says of a model. Unknown settings are refused, not ignored. */
+
+import { DeviceKind } from "@helixflow/schema/Device"
 import { type Bytes, ModelId } from "@helixflow/schema/Ids"
-import { EngineChoice, ModelSpec, PolicyName } from "@helixflow/schema/Model"
-import { Either, ParseResult, Schema } from "effect"
+import { EngineChoice, ModelSpec, Placing, PolicyName } from "@helixflow/schema/Model"
+import { Either, Option, ParseResult, Schema } from "effect"
 import { parseBytes } from "./DeviceDeclaration.ts"
 import { Dtype } from "./ModelGraph.ts"
 
@@ -16,21 +18,57 @@ const Amount = Schema.transformOrFail(Schema.Union(Schema.Number, Schema.String)
 })
 const Count = Schema.Int.pipe(Schema.positive())
 
+/** `3` is at most three, none of them kept. */
+const Replicas = Schema.transform(
+  Schema.Union(Count, Schema.Struct({ min: Schema.NonNegativeInt, max: Count })),
+  Schema.Struct({ min: Schema.NonNegativeInt, max: Count }).pipe(
+    Schema.filter(({ max, min }) => min <= max || `"min" is ${min}, more than "max", which is ${max}`)
+  ),
+  {
+    strict: true,
+    decode: (asked) => (typeof asked === "number" ? { min: 0, max: asked } : asked),
+    encode: (replicas) => replicas
+  }
+)
+
+const DeviceName = Schema.String.pipe(
+  Schema.pattern(/^([A-Za-z0-9_.-]+\/)?[a-z]+:\d+$/, {
+    message: ({ actual }) => `\`${actual}\` is not a device such as cuda:0 or local/cuda:0`
+  })
+)
+
+/** What a model asks of its devices. */
+export const PlacingSettings = Schema.Struct({
+  /** Only devices of this kind. */
+  kind: Schema.optional(DeviceKind),
+  /** Only devices in whose name this is found, e.g. `"H100"`. */
+  name: Schema.optional(Schema.NonEmptyString),
+  /** Only these devices. */
+  devices: Schema.optionalWith(Schema.NonEmptyArray(DeviceName), { as: "Option" }),
+  /** No two replicas on one device. */
+  spread: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  /** Models that it shares no device with. */
+  notBeside: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] })
+})
+const anywhere = Schema.decodeSync(PlacingSettings)({})
+
 export const ModelSettings = Schema.Struct({
   /** The public name, instead of the folder's path. */
   id: Schema.optional(ModelId),
   aliases: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] }),
   /** What a loaded replica takes besides its KV cache, e.g. `"1.5GiB"`, instead of the estimate. */
   memory: Schema.optional(Amount),
-  /** Most replicas. */
-  replicas: Schema.optionalWith(Count, { default: () => 1 }),
+  /** Most replicas, or how many are kept loaded and how many there are at most. */
+  replicas: Schema.optionalWith(Replicas, { default: () => ({ min: 0, max: 1 }) }),
   /** Most tokens of a sequence; the model's own limit where that is smaller. */
   context: Schema.optional(Count),
   /** Sequences computed at once. */
   slots: Schema.optional(Count),
   /** Memory for computed prefixes that are kept for other requests, besides the slots; 0 keeps none. */
   prefixCache: Schema.optional(Amount),
-  policy: Schema.optionalWith(PolicyName, { default: () => "best-fit" as const }),
+  /** Where replicas and requests go; the pool's policy unless said. */
+  policy: Schema.optional(PolicyName),
+  placing: Schema.optionalWith(PlacingSettings, { default: () => anywhere }),
   /** The ONNX file to load, relative to the model's folder, e.g. `"onnx/model_q4.onnx"`, instead of the one that suits best. */
   file: Schema.optional(Schema.NonEmptyString),
   /** The precision to load, of those that the folder has. */
@@ -69,8 +107,13 @@ export interface Described {
   readonly created: number
 }
 
-/** The spec of a model from its files and its settings. */
-export const toSpec = (name: ModelId, files: Described, settings: ModelSettings): ModelSpec => {
+/** The spec of a model from its files and its settings; `policy` is the pool's. */
+export const toSpec = (
+  name: ModelId,
+  files: Described,
+  settings: ModelSettings,
+  policy: PolicyName = "best-fit"
+): ModelSpec => {
   const context = Math.min(files.context, settings.context ?? defaultContext)
   const affordable = Math.floor(defaultKvCache / Math.max(1, files.kvPerToken * context))
   const slots = settings.slots ?? Math.max(1, Math.min(mostSlots, affordable))
@@ -83,12 +126,23 @@ export const toSpec = (name: ModelId, files: Described, settings: ModelSettings)
     weights: bytes(settings.memory ?? files.weights),
     kvPerToken: bytes(files.kvPerToken),
     prefixCache: bytes(settings.prefixCache ?? Math.min(defaultPrefixCache, files.kvPerToken * context * slots)),
-    replicas: settings.replicas,
-    policy: settings.policy,
+    replicas: settings.replicas.max,
+    policy: settings.policy ?? policy,
+    placing: placingOf(settings),
     sampling: files.sampling,
     labels: files.labels,
     created: files.created
   })
 }
+
+const placingOf = ({ placing, replicas }: ModelSettings): Placing =>
+  new Placing({
+    minReplicas: replicas.min,
+    kind: placing.kind ?? null,
+    name: placing.name ?? null,
+    devices: Option.getOrElse(placing.devices, () => []),
+    spread: placing.spread,
+    notBeside: placing.notBeside
+  })
 
 const bytes = (amount: number): Bytes => ModelSpec.fields.weights.make(Math.ceil(amount))

@@ -4,7 +4,7 @@ import * as path from "node:path"
 import type { DeviceKind } from "@helixflow/schema/Device"
 import { LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
 import { ModelId } from "@helixflow/schema/Ids"
-import type { EngineChoice, ModelSpec } from "@helixflow/schema/Model"
+import type { EngineChoice, ModelSpec, PolicyName } from "@helixflow/schema/Model"
 import { Clock, Context, Effect, Either, Layer, ParseResult } from "effect"
 import { LocalDevices } from "./LocalDevices.ts"
 import { describeModelFolder } from "./ModelFolder.ts"
@@ -51,7 +51,7 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const { modelsDirs } = yield* RuntimeConfig
+      const { modelsDirs, policy } = yield* RuntimeConfig
       const { devices } = yield* LocalDevices
       const kinds = new Set(devices.map(({ device }) => device.kind))
       const known: KnownFolders = new Map()
@@ -61,7 +61,7 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
 
       const look = Effect.gen(function* () {
         const before = found.refused
-        found = scan(modelsDirs, { known, kinds })
+        found = scan(modelsDirs, { known, kinds, policy })
         const now = [...found.models.values()].map(({ spec }) => spec).sort((a, b) => (a.id < b.id ? -1 : 1))
         if (now.length !== models.length || now.some((spec, index) => spec !== models[index])) models = now
         for (const [id, refused] of found.refused) {
@@ -111,10 +111,16 @@ type KnownFolders = Map<string, { readonly look: string; readonly read: Read }>
 
 const processorAlone: ReadonlySet<DeviceKind> = new Set(["cpu"])
 
-export interface ScanOptions {
-  readonly known?: KnownFolders
+/** What the models share. */
+interface Pool {
   /** Kinds of the devices that the models may be loaded on; the processor when absent. */
-  readonly kinds?: ReadonlySet<DeviceKind>
+  readonly kinds: ReadonlySet<DeviceKind>
+  /** Of models that name none; `best-fit` when absent. */
+  readonly policy: PolicyName
+}
+
+export interface ScanOptions extends Partial<Pool> {
+  readonly known?: KnownFolders
 }
 
 /**
@@ -123,7 +129,7 @@ export interface ScanOptions {
  */
 export const scan = (
   modelsDirs: ReadonlyArray<string>,
-  { known = new Map(), kinds = processorAlone }: ScanOptions = {}
+  { known = new Map(), kinds = processorAlone, policy = "best-fit" }: ScanOptions = {}
 ): Found => {
   const found: Found = { models: new Map(), names: new Map(), refused: new Map() }
   const gone = new Set(known.keys())
@@ -132,7 +138,7 @@ export const scan = (
       const name = path.relative(directory, folder).split(path.sep).join("/") || path.basename(directory)
       const look = appearance(folder)
       const before = known.get(folder)
-      const read = before?.look === look ? before.read : readModel(folder, ModelId.make(name), kinds)
+      const read = before?.look === look ? before.read : readModel(folder, ModelId.make(name), { kinds, policy })
       known.set(folder, { look, read })
       gone.delete(folder)
       if (Either.isLeft(read)) found.refused.set(name, read.left)
@@ -167,7 +173,7 @@ const appearance = (folder: string): string =>
     .map((stat) => (stat === undefined ? "" : `${stat.ino}:${stat.size}:${stat.mtimeMs}`))
     .join(" ")
 
-const readModel = (folder: string, name: ModelId, kinds: ReadonlySet<DeviceKind>): Read =>
+const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read =>
   Either.flatMap(readSettings(folder, name), (settings) =>
     Either.try({
       try: () => {
@@ -177,7 +183,7 @@ const readModel = (folder: string, name: ModelId, kinds: ReadonlySet<DeviceKind>
           folder,
           engine: settings.engine,
           threads: settings.threads ?? null,
-          spec: ModelSettings.toSpec(name, { ...files, created }, settings)
+          spec: ModelSettings.toSpec(name, { ...files, created }, settings, policy)
         }
       },
       catch: (error) =>

@@ -1,6 +1,7 @@
 /** What the runtime takes from its environment. No other file of this package reads it. */
 import { delimiter, join, resolve } from "node:path"
-import { Config, type ConfigError, Context, Duration, Either, Layer, Option, Redacted } from "effect"
+import { PolicyName } from "@helixflow/schema/Model"
+import { Config, type ConfigError, Context, Duration, Either, Layer, Option, Redacted, Schema } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
 import { type DeviceDeclaration, parseBytes, parseDevices } from "./DeviceDeclaration.ts"
 import type { LivenessLimits } from "./Liveness.ts"
@@ -107,6 +108,16 @@ export const settings = {
     fallback: () => 30_000,
     parse: Setting.parseDuration
   }),
+  policy: Setting.make<PolicyName>({
+    name: "HELIX_POLICY",
+    defaultText: "`best-fit`",
+    description:
+      "Which device a model is loaded on and which replica a request goes to, unless the model's `helixflow.json` says otherwise: " +
+      "`best-fit`, `first-fit`, `round-robin`, `least-loaded` or `affinity`.",
+    fallback: () => "best-fit",
+    parse: (text) =>
+      Schema.is(PolicyName)(text) ? Either.right(text) : Either.left(`must be one of ${PolicyName.literals.join(", ")}`)
+  }),
   devicePeriod: Setting.make({
     name: "HELIX_DEVICE_PERIOD",
     defaultText: "`2s`",
@@ -203,6 +214,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     /** None: whatever is detected. */
     readonly devices: Option.Option<ReadonlyArray<DeviceDeclaration>>
     readonly liveness: LivenessLimits
+    /** Of models that do not say. */
+    readonly policy: PolicyName
     /** Milliseconds between two readings of a device. */
     readonly devicePeriod: number
     readonly nvml: string
@@ -223,6 +236,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     modelsDirs: settings.modelsDirs.config,
     defaultModel: settings.defaultModel.config,
     devices: settings.devices.config,
+    policy: settings.policy.config,
     devicePeriod: settings.devicePeriod.config,
     nvml: settings.nvml.config,
     nvidiaSmi: settings.nvidiaSmi.config,

@@ -39,6 +39,7 @@ import {
 } from "@helixflow/schema/SessionActor"
 import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
+import { affinityOf } from "./Affinity.ts"
 import * as Attempts from "./Attempts.ts"
 import type { Subject } from "./Quarantine.ts"
 import * as SequenceProgress from "./SequenceProgress.ts"
@@ -129,10 +130,11 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     )
 
   /** How a choice waits for a place. */
-  const waitOf = ({ caller, progress, queueTimeout }: GenerationRequest, choice: number): Attempts.Wait => ({
-    timeoutMillis: queueTimeout,
-    caller,
-    ...(progress && {
+  const waitOf = (request: GenerationRequest, choice: number): Attempts.Wait => ({
+    timeoutMillis: request.queueTimeout,
+    caller: request.caller,
+    affinity: () => affinityOf(request),
+    ...(request.progress && {
       onProgress: (news) => publish(new Waiting({ seq: log.length, choice, ...news }, { disableValidation: true }))
     })
   })

@@ -45,6 +45,43 @@ describe("the model store", () => {
     assert.deepInclude(said, { id: "renamed", weights: 1.5 * 2 ** 30, replicas: 2, context: 64, slots: 3 })
   })
 
+  it("takes over where a model's operator wants its replicas, and the pool's policy where nothing is said", () => {
+    chat("any")
+    settings(chat("one"), {
+      replicas: { min: 1, max: 3 },
+      policy: "affinity",
+      placing: { kind: "cuda", name: "H100", devices: ["cuda:0", "local/cuda:1"], spread: true, notBeside: ["any"] }
+    })
+    const { models } = scan([root], { policy: "least-loaded" })
+    const [any, one] = [models.get("any")?.spec, models.get("one")?.spec]
+    assert.deepStrictEqual([any?.policy, any?.replicas, any?.placing.minReplicas], ["least-loaded", 1, 0])
+    assert.deepStrictEqual([one?.policy, one?.replicas], ["affinity", 3])
+    const placing: Readonly<Record<string, unknown>> = { ...one?.placing }
+    assert.deepInclude(placing, {
+      minReplicas: 1,
+      kind: "cuda",
+      name: "H100",
+      devices: ["cuda:0", "local/cuda:1"],
+      spread: true,
+      notBeside: ["any"]
+    })
+  })
+
+  it("refuses wishes that can't be meant, and says which", () => {
+    const refusedFor = (value: unknown) => {
+      settings(chat("one"), value)
+      return scan([root]).refused.get("one")?.message ?? ""
+    }
+    assert.match(refusedFor({ replicas: { min: 3, max: 2 } }), /`replicas`: "min" is 3, more than "max", which is 2/)
+    assert.match(
+      refusedFor({ placing: { devices: ["gpu 0"] } }),
+      /`placing.devices.0`: `gpu 0` is not a device such as cuda:0/
+    )
+    assert.match(refusedFor({ placing: { kind: "tpu" } }), /`placing.kind`/)
+    assert.match(refusedFor({ placing: { beside: ["x"] } }), /`placing.beside`/)
+    assert.match(refusedFor({ policy: "random" }), /`policy`/)
+  })
+
   it("lets a model's operator choose what computes it", () => {
     chat("any")
     settings(chat("one"), { engine: "binding" })
