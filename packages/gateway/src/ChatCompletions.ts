@@ -11,6 +11,7 @@ import { eventStream } from "./EventStream.ts"
 import { begin, forEachBatch, inParam, modelFor } from "./Generations.ts"
 import { keeping } from "./Keeping.ts"
 import { queueing } from "./Queueing.ts"
+import { relayed } from "./Relay.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const decode = decodeBody(OpenAiChatRequest)
@@ -45,4 +46,4 @@ const handler = Effect.gen(function* () {
   return HttpServerResponse.unsafeJson(answer.body)
 }).pipe(inParam("messages"))
 
-export const layer = endpoint("POST", "/v1/chat/completions", authenticated(handler))
+export const layer = endpoint("POST", "/v1/chat/completions", authenticated(relayed("/chat/completions", handler)))

@@ -13,6 +13,7 @@ import { eventStream } from "./EventStream.ts"
 import { begin, forEachBatch, inParam, modelFor } from "./Generations.ts"
 import { keeping } from "./Keeping.ts"
 import { queueing } from "./Queueing.ts"
+import { relayed } from "./Relay.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const decode = decodeBody(OpenAiCompletionRequest)
@@ -72,4 +73,4 @@ const handler = Effect.gen(function* () {
   return HttpServerResponse.unsafeJson(answer.body)
 }).pipe(inParam("prompt"))
 
-export const layer = endpoint("POST", "/v1/completions", authenticated(handler))
+export const layer = endpoint("POST", "/v1/completions", authenticated(relayed("/completions", handler)))

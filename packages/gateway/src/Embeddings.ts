@@ -11,6 +11,7 @@ import { inParam, modelFor } from "./Generations.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
 import { toPrompts } from "./PromptInput.ts"
 import { queueing } from "./Queueing.ts"
+import { relayed } from "./Relay.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 /** `vector`: little-endian float32, as it is in base64 too. */
@@ -61,4 +62,4 @@ const handler = Effect.gen(function* () {
   return HttpServerResponse.unsafeJson(answer)
 }).pipe(inParam("input"))
 
-export const layer = endpoint("POST", "/v1/embeddings", authenticated(handler))
+export const layer = endpoint("POST", "/v1/embeddings", authenticated(relayed("/embeddings", handler)))

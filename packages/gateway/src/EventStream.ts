@@ -9,10 +9,10 @@ import type { ServerResponse } from "node:http"
 import { HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import type { SessionEvent, Waiting } from "@helixflow/schema/SessionActor"
-import { Cause, Effect, Option } from "effect"
+import { Cause, type Context, Effect, Option, Stream } from "effect"
 import { forEachBatch, type Generation } from "./Generations.ts"
 import { HttpLimits } from "./HttpLimits.ts"
-import { defectBody, isHelixError, toBody } from "./OpenAiErrors.ts"
+import { defectBody, type HelixError, isHelixError, toBody } from "./OpenAiErrors.ts"
 import { logDefect, processingMillis, RequestInfo } from "./RequestInfo.ts"
 
 /** The chunks of one kind of stream, each as JSON. An encoder belongs to one stream and may keep state. */
@@ -84,8 +84,7 @@ export const eventStream = (
     const info = yield* RequestInfo
     const { stallMillis } = yield* HttpLimits
     const response = NodeHttpServerRequest.toServerResponse(yield* HttpServerRequest.HttpServerRequest)
-    const write = (text: string) => (text === "" || response.write(text) ? Effect.void : drained(response, stallMillis))
-
+    const write = writer(response, stallMillis)
     response.writeHead(200, {
       "content-type": eventStreamType,
       "cache-control": "no-cache",
@@ -102,7 +101,7 @@ export const eventStream = (
       return text
     }
     let unwritten = encoder.open
-    yield* forEachBatch(generation, (events) => {
+    const events = forEachBatch(generation, (events) => {
       let text = ""
       for (const event of events) {
         if (event._tag === "Waiting") {
@@ -115,15 +114,55 @@ export const eventStream = (
         if (event._tag === "Completed") text += done
       }
       return write(text)
-    }).pipe(
-      Effect.catchAllCause((cause) => {
-        if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
-        const error = Option.getOrUndefined(Cause.failureOption(cause))
-        if (isHelixError(error)) return write(frame(JSON.stringify(toBody(error))))
-        return Effect.zipRight(logDefect(cause, info), write(frame(JSON.stringify(defectBody(info.id)))))
-      }),
-      Effect.onInterrupt(() => Effect.sync(() => cutOff(response)))
-    )
-    response.end()
-    return HttpServerResponse.empty({ status: 200 })
+    })
+    return yield* toTheEnd(response, events, write, info)
   })
+
+/** Passes on a stream of another server that has begun, as it comes. */
+export const passOn = <E extends HelixError>(
+  body: Stream.Stream<Uint8Array, E>,
+  contentType: string,
+  headers: Readonly<Record<string, string>>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest | RequestInfo> =>
+  Effect.gen(function* () {
+    const info = yield* RequestInfo
+    const { stallMillis } = yield* HttpLimits
+    const response = NodeHttpServerRequest.toServerResponse(yield* HttpServerRequest.HttpServerRequest)
+    const write = writer(response, stallMillis)
+    response.writeHead(200, {
+      "content-type": contentType,
+      "cache-control": "no-cache",
+      "x-accel-buffering": "no",
+      "openai-processing-ms": processingMillis(info),
+      ...headers
+    })
+    return yield* toTheEnd(response, Stream.runForEach(body, write), write, info)
+  })
+
+type Write = (text: string | Uint8Array) => Effect.Effect<void>
+
+const writer =
+  (response: ServerResponse, stallMillis: number): Write =>
+  (text) =>
+    text.length === 0 || response.write(text) ? Effect.void : drained(response, stallMillis)
+
+/** What a stream ends with when something fails, or nobody is there any more. */
+const toTheEnd = <E, R>(
+  response: ServerResponse,
+  writing: Effect.Effect<void, E, R>,
+  write: Write,
+  info: Context.Tag.Service<RequestInfo>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> =>
+  writing.pipe(
+    Effect.catchAllCause((cause) => {
+      if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+      const error = Option.getOrUndefined(Cause.failureOption(cause))
+      if (isHelixError(error)) return write(frame(JSON.stringify(toBody(error))))
+      return Effect.zipRight(logDefect(cause, info), write(frame(JSON.stringify(defectBody(info.id)))))
+    }),
+    Effect.onInterrupt(() => Effect.sync(() => cutOff(response))),
+    Effect.map(() => {
+      response.end()
+      return HttpServerResponse.empty({ status: 200 })
+    })
+  )

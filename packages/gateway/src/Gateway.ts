@@ -22,6 +22,7 @@ import { RequestInfo, withProcessingTime } from "./RequestInfo.ts"
 import * as Rerank from "./Rerank.ts"
 import * as Tokenization from "./Tokenization.ts"
 import * as TreeRoutes from "./TreeRoutes.ts"
+import * as UpstreamsRoutes from "./UpstreamsRoutes.ts"
 
 const missingHost = new InvalidRequest({
   reason: "The Host header field is missing.",
@@ -69,7 +70,8 @@ export const routes = Layer.mergeAll(
   Models.layer,
   Rerank.layer,
   Tokenization.layer,
-  TreeRoutes.layer
+  TreeRoutes.layer,
+  UpstreamsRoutes.layer
 ).pipe(Layer.provide(refusals))
 
 /** Serves on the `HttpServer` at hand. The annotation is the proof that no route has an error without an answer. */

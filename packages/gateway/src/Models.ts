@@ -6,6 +6,8 @@ import type { OpenAiModel, OpenAiModelList } from "@helixflow/schema/OpenAiModel
 import { Effect, Layer } from "effect"
 import { authenticated } from "./Authentication.ts"
 import { endpoint } from "./Endpoint.ts"
+import type { UpstreamModel } from "./Upstream.ts"
+import { Upstreams } from "./Upstreams.ts"
 
 const toOpenAi = (spec: ModelSpec): OpenAiModel => ({
   id: spec.id,
@@ -16,16 +18,37 @@ const toOpenAi = (spec: ModelSpec): OpenAiModel => ({
   task: spec.task
 })
 
+const ofUpstream = ({ created, id, ownedBy }: UpstreamModel): OpenAiModel => ({
+  id,
+  object: "model",
+  created,
+  owned_by: ownedBy
+})
+
+/** Our own first; of those with the same name the one that would be asked. */
 const list = Effect.gen(function* () {
   const models = yield* (yield* Runtime).models
-  const body: OpenAiModelList = { object: "list", data: models.map(toOpenAi) }
+  const upstreams = yield* Upstreams
+  const byId = new Map(models.map((spec) => [String(spec.id), toOpenAi(spec)]))
+  for (const upstream of upstreams.all) {
+    for (const model of upstream.models()) if (!byId.has(model.id)) byId.set(model.id, ofUpstream(model))
+  }
+  const body: OpenAiModelList = { object: "list", data: [...byId.values()] }
   return HttpServerResponse.unsafeJson(body)
 })
 
 /** An id may have slashes, as they are or percent-encoded. */
 const retrieve = Effect.gen(function* () {
   const { "*": id = "" } = yield* HttpLayerRouter.params
-  return HttpServerResponse.unsafeJson(toOpenAi(yield* (yield* Runtime).model(id)))
+  const { find } = yield* Upstreams
+  const model = yield* (yield* Runtime).model(id).pipe(
+    Effect.map(toOpenAi),
+    Effect.catchTag("ModelNotFound", (error) => {
+      const route = find(id)
+      return route === undefined ? error : Effect.succeed(ofUpstream(route.model))
+    })
+  )
+  return HttpServerResponse.unsafeJson(model)
 })
 
 export const layer = Layer.mergeAll(

@@ -67,6 +67,7 @@ export const table: Table = {
   QueueFull: ({ retryAfterSeconds }) => server(503, "overloaded", retryAfterSeconds),
   QueueTimeout: ({ retryAfterSeconds }) => server(503, "queue_timeout", retryAfterSeconds),
   MailboxFull: () => server(503, "overloaded", 1),
+  UpstreamUnavailable: ({ retryAfterSeconds }) => server(503, "upstream_unavailable", retryAfterSeconds),
   ActorUnreachable: () => server(503, "actor_unreachable", 1),
   ShuttingDown: () => server(503, "shutting_down", 1),
   StorageUnavailable: () => server(503, "storage_unavailable", 1),

@@ -76,18 +76,35 @@ const parseJson = (bytes: Buffer): Either.Either<unknown, InvalidRequest> => {
   }
 }
 
+/** Bodies that were read: whoever asks again for that of the same request has it again. */
+const readBodies = new WeakMap<IncomingMessage, unknown>()
+
+/** The JSON of the body of the request at hand. */
+export const readJson: Effect.Effect<
+  unknown,
+  InvalidRequest | PayloadTooLarge | UnsupportedMediaType,
+  HttpServerRequest.HttpServerRequest
+> = Effect.gen(function* () {
+  const limits = yield* HttpLimits
+  const message = NodeHttpServerRequest.toIncomingMessage(yield* HttpServerRequest.HttpServerRequest)
+  if (readBodies.has(message)) return readBodies.get(message)
+  const issue = headerIssue(message.headers, limits.bodyBytes)
+  if (issue !== undefined) return yield* Effect.fail(issue)
+  const json = yield* parseJson(yield* readBytes(message, limits.bodyBytes))
+  readBodies.set(message, json)
+  return json
+})
+
+/** Whoever reads the body of the request at hand from here on has this. */
+export const replaceJson = (json: unknown): Effect.Effect<void, never, HttpServerRequest.HttpServerRequest> =>
+  Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
+    readBodies.set(NodeHttpServerRequest.toIncomingMessage(request), json)
+  })
+
 /** Reads the body of the request at hand and checks it; parameters that `schema` does not have are refused. */
 export const decodeBody = <A, I>(
   schema: Schema.Schema<A, I>
 ): Effect.Effect<A, InvalidRequest | PayloadTooLarge | UnsupportedMediaType, HttpServerRequest.HttpServerRequest> => {
   const decode = ParseResult.decodeUnknownEither(schema, { errors: "first", onExcessProperty: "error" })
-  return Effect.gen(function* () {
-    const limits = yield* HttpLimits
-    const message = NodeHttpServerRequest.toIncomingMessage(yield* HttpServerRequest.HttpServerRequest)
-    const issue = headerIssue(message.headers, limits.bodyBytes)
-    if (issue !== undefined) return yield* Effect.fail(issue)
-    const bytes = yield* readBytes(message, limits.bodyBytes)
-    const json = yield* parseJson(bytes)
-    return yield* Either.mapLeft(decode(json), toInvalidRequest)
-  })
+  return Effect.flatMap(readJson, (json) => Either.mapLeft(decode(json), toInvalidRequest))
 }

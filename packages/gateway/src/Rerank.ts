@@ -11,6 +11,7 @@ import { Effect, Layer } from "effect"
 import { authenticated } from "./Authentication.ts"
 import { classify, envelope, scorerFor, toUsage } from "./Classifications.ts"
 import { endpoint } from "./Endpoint.ts"
+import { relayed } from "./Relay.ts"
 import { decodeBody } from "./RequestBody.ts"
 
 const decodeRerank = decodeBody(OpenAiRerankRequest)
@@ -68,6 +69,6 @@ const score = Effect.gen(function* () {
 })
 
 export const layer = Layer.mergeAll(
-  endpoint("POST", "/v1/rerank", authenticated(rerank)),
+  endpoint("POST", "/v1/rerank", authenticated(relayed("/rerank", rerank))),
   endpoint("POST", "/v1/score", authenticated(score))
 )

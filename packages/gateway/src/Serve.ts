@@ -16,6 +16,7 @@ import * as Listeners from "./Listeners.ts"
 import { make as makeShutdown, Shutdown } from "./Shutdown.ts"
 import { stopSignal } from "./StopSignal.ts"
 import * as Tracing from "./Tracing.ts"
+import { Upstreams } from "./Upstreams.ts"
 
 /** How often readiness is looked at while the server starts. */
 const pulse = "50 millis"
@@ -52,6 +53,7 @@ const start = Effect.gen(function* () {
       Layer.provide(Listeners.layer(certificate)),
       Layer.provideMerge(Runtime.layerKeeping),
       Layer.provideMerge(Storage.layer),
+      Layer.provide(Upstreams.layer),
       Layer.provide(Identity.layerBootstrap(key.key)),
       Layer.provide(
         Layer.effect(

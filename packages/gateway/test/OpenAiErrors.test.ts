@@ -11,6 +11,7 @@ const reservation = ReservationId.make("r")
 
 /** One of each: a new error does not compile without one. */
 const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
+  UpstreamUnavailable: new Errors.UpstreamUnavailable({ upstream: "u", reason: "no answer", retryAfterSeconds: 1.2 }),
   ModelInUse: new Errors.ModelInUse({ model: "m", reason: "it has requests" }),
   InvalidRequest: new Errors.InvalidRequest({ reason: "bad", param: "messages[0].content", code: "invalid_type" }),
   ContextLengthExceeded: new Errors.ContextLengthExceeded({

@@ -48,6 +48,7 @@ const listener = Layer.suspend(() => {
 interface StubParts {
   readonly shutdown?: ShutdownShape
   readonly identity?: Layer.Layer<Identity>
+  readonly upstreams?: Layer.Layer<never>
   /** Besides the gateway's own. */
   readonly routes?: Layer.Layer<
     never,
@@ -62,12 +63,13 @@ const serve = (routes: NonNullable<StubParts["routes"]>) =>
 export const layer = (
   options: Partial<StubRuntime.StubOptions> = {},
   limits: Partial<HttpLimitsShape> = {},
-  { identity = Identity.layerBootstrap(Redacted.make(key)), routes, shutdown }: StubParts = {}
+  { identity = Identity.layerBootstrap(Redacted.make(key)), routes, shutdown, upstreams = Layer.empty }: StubParts = {}
 ) =>
   Layer.merge(routes === undefined ? Gateway.layer : serve(routes), target).pipe(
     Layer.provideMerge(listener),
     Layer.provideMerge(StubRuntime.layer(options)),
     Layer.provide(identity),
+    Layer.provide(upstreams),
     Layer.provide(shutdown === undefined ? Layer.empty : Layer.succeed(Shutdown, shutdown)),
     Layer.provide(
       Layer.effect(

@@ -22,7 +22,8 @@ export const Attribute = {
   requestId: "helixflow.request.id",
   attempt: "helixflow.attempt",
   continuedFrom: "helixflow.continued_from",
-  alone: "helixflow.alone"
+  alone: "helixflow.alone",
+  upstream: "helixflow.upstream"
 } as const
 
 /** `gen_ai.operation.name`. */

@@ -300,6 +300,17 @@ export class MailboxFull extends Schema.TaggedError<MailboxFull>()("MailboxFull"
   }
 }
 
+/** Another server, whose model was asked for, does not answer, and nobody answers in its place. */
+export class UpstreamUnavailable extends Schema.TaggedError<UpstreamUnavailable>()("UpstreamUnavailable", {
+  upstream: Schema.String,
+  reason: Schema.String,
+  retryAfterSeconds: Schema.NonNegative
+}) {
+  override get message() {
+    return `The upstream \`${this.upstream}\` is not available: ${this.reason}.`
+  }
+}
+
 /** An actor could not be reached: not started, its node or process gone, or no answer within the deadline. */
 export class ActorUnreachable extends Schema.TaggedError<ActorUnreachable>()("ActorUnreachable", {
   actor: Schema.String,

@@ -8,9 +8,9 @@ export interface OpenAiModel {
   readonly created: number
   readonly owned_by: string
   /** Most tokens of prompt and completion together. Not OpenAI's but vLLM's. */
-  readonly max_model_len: number
+  readonly max_model_len?: number
   /** What the model is for. HelixFlow's own. */
-  readonly task: ModelTask
+  readonly task?: ModelTask
 }
 
 export interface OpenAiModelList {
