@@ -1,12 +1,12 @@
 /**
  * The plan of continuous batching: what the next step computes. Data in, data out; the engine carries the plan out.
  *
- * A step prefills at most `chunk` prompt tokens, first come first served, and then decodes one token of every sequence whose
- * prompt is in the cache. So:
- * - running streams wait for at most one chunk between two tokens, however long an arriving prompt is;
- * - short prompts share a chunk, so that sixteen of them do not take sixteen steps;
- * - no sequence starves: the oldest unfinished prompt gets the whole of what is left of every chunk, and slots are given in
- *   the order of arrival.
+ * A step prefills at most `chunk` prompt tokens, first come first served, and decodes one token of every sequence whose prompt is in
+ * the cache. While prompts wait and running streams may be held up for longer (`rest`), it only prefills, so that what comes at once is
+ * decoded together sooner. So:
+ * - running streams wait for at most `rest` tokens of prompts between two of their own, however long an arriving prompt is;
+ * - short prompts share a step, so that sixteen of them do not take sixteen;
+ * - no sequence starves: the oldest unfinished prompt is first in every step, and slots are given in the order of arrival.
  *
  * Assumes that a sequence leaves the cache by itself (its completion ends or it is cancelled).
  */
@@ -17,6 +17,8 @@ export interface SequenceView {
   readonly tokens: { readonly length: number }
   /** How many of them are in the cache; the next token is known when all are. */
   readonly cached: number
+  /** How many of those in the cache were computed for this sequence, and not found. */
+  readonly computed: number
 }
 
 export interface BatchLimits {
@@ -24,7 +26,18 @@ export interface BatchLimits {
   readonly slots: number
   /** Prompt tokens computed in one step. */
   readonly chunk: number
+  /** Prompt tokens computed before running streams get their next token, of which `spent` have been already. */
+  readonly rest: number
+  readonly spent: number
+  /** What is computed before that if it finishes a prompt: in pieces it would hold streams up for longer together. */
+  readonly quick: number
 }
+
+/**
+ * Tokens. A run of fewer costs nearly as much, since it reads the same weights, so a prompt is cut into no smaller pieces than it has to
+ * be.
+ */
+const PIECE = 64
 
 /** `count` tokens of the sequence from the position `from` on. */
 export interface PrefillChunk<Sequence> {
@@ -54,13 +67,39 @@ export function planStep<Sequence extends SequenceView>(
   const admit = waiting.slice(0, Math.max(0, limits.slots - running.length))
   const batch = [...running, ...admit]
   const prefill: Array<PrefillChunk<Sequence>> = []
-  let budget = limits.chunk
-  for (const sequence of batch) {
-    if (budget === 0) break
-    if (isDecoding(sequence)) continue
-    const count = Math.min(budget, sequence.tokens.length - sequence.cached)
+  const ready = batch.filter(isDecoding)
+  const prompts = batch.filter((sequence) => !isDecoding(sequence))
+  const rest = restOf(prompts[0], limits)
+  const allowed = ready.length === 0 ? limits.chunk : Math.min(limits.chunk, rest)
+  let budget = allowed
+  for (const sequence of prompts) {
+    const missing = sequence.tokens.length - sequence.cached
+    // nobody waits for longer than for this piece
+    const isFirst = prefill.length === 0 && (limits.spent === 0 || ready.length === 0)
+    const count = missing <= budget ? missing : pieceOf(missing, budget) || (isFirst ? budget : 0)
+    if (count === 0) break
     prefill.push({ sequence, from: sequence.cached, count })
     budget -= count
   }
-  return { admit, prefill, decode: batch.filter(isDecoding) }
+  const left = rest - (allowed - budget)
+  const isWaitedFor = left >= PIECE && prefill.length > 0 && prompts.some((prompt) => !isWhole(prompt, prefill))
+  const decode = isWaitedFor ? [] : ready
+  return { admit, prefill, decode }
 }
+
+/** Prompt tokens that may still be computed before running streams get their next token. */
+function restOf(oldest: SequenceView | undefined, { quick, rest, spent }: BatchLimits): number {
+  const missing = oldest === undefined ? 0 : oldest.tokens.length - oldest.cached
+  const isQuick = Math.max(spent, oldest?.computed ?? 0) + missing <= quick
+  return Math.max(rest - spent, isQuick ? missing : 0)
+}
+
+/** A piece of a prompt of `missing` tokens that leaves none too small, or 0. */
+function pieceOf(missing: number, budget: number): number {
+  const count = Math.min(budget, missing - PIECE)
+  return count < PIECE ? 0 : count
+}
+
+/** Whether all that is missing of a prompt is computed. */
+const isWhole = <Sequence extends SequenceView>(prompt: Sequence, prefill: ReadonlyArray<PrefillChunk<Sequence>>) =>
+  prefill.some(({ count, from, sequence }) => sequence === prompt && from + count === prompt.tokens.length)

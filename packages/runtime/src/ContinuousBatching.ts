@@ -15,7 +15,7 @@ import { type BatchPlan, isDecoding, type PrefillChunk, planStep } from "./Batch
 import type { Decoder } from "./Decoder.ts"
 import type { SequenceFailure, StepResult, TextEngine } from "./Engine.ts"
 import { tokenLogprob } from "./Logprobs.ts"
-import { PrefillPace, type Sharing } from "./PrefillPace.ts"
+import { type Prefilled, PrefillPace, type Waiting } from "./PrefillPace.ts"
 import type { PrefixCache } from "./PrefixCache.ts"
 import { PromptLookup } from "./PromptLookup.ts"
 import { Sampler } from "./Sampler.ts"
@@ -26,6 +26,9 @@ import type { Tokenizer } from "./Tokenizer.ts"
 /** Tokens that are guessed and checked at once, and how many have to repeat for a guess. */
 const DRAFT = 6
 const DRAFT_ORDER = 3
+
+/** Tokens of a completion that there is room for at once; no fewer than a draft. */
+const AHEAD = 64
 
 /** Sequences that may wait for a slot. Placing requests is the scheduler's task; this only bounds the memory. */
 const MAX_WAITING = 1024
@@ -56,6 +59,8 @@ export class ContinuousBatching implements TextEngine {
   /** Whose prompt is being computed right now. */
   #prefilling: Sequence | null = null
   readonly #pace = new PrefillPace()
+  /** What was computed of prompts since running streams had their last token. */
+  #prefilled: Prefilled & { readonly waiting: Waiting } = NOTHING
   readonly #gate = new SpeculationGate()
   readonly #now: () => number
   #batches: Array<TokenBatch> = []
@@ -98,37 +103,73 @@ export class ContinuousBatching implements TextEngine {
     this.#failures = []
     this.#sweep()
     this.#endRebuilt()
-    const { plan, sharing } = this.#plan()
+    const plan = this.#plan()
+    const waiting = this.#waitingNow()
     this.#admit(plan.admit)
-    this.#reserve(plan)
+    this.#reserve()
     this.#restorePrefixes()
     const started = this.#now()
     for (const chunk of plan.prefill) await this.#prefill(chunk)
-    const prefilled = this.#now()
+    this.#pacePrompts(plan, waiting, this.#now() - started)
+    const decoding = this.#now()
     await this.#decode(plan.decode.filter(isLive))
-    if (plan.decode.length > 0 && tokensOf(plan) === this.#pace.chunk(sharing)) {
-      this.#pace.observe(sharing.prompts, prefilled - started, this.#now() - prefilled)
-    }
+    if (plan.decode.length > 0) this.#paceStreams(this.#now() - decoding)
     this.#sweep()
     const result: StepResult = { batches: this.#batches, failures: this.#failures }
     return result
   }
 
   /** What is computed next. Beginnings are looked up at every turn of a prompt: what others computed until then is found too. */
-  #plan(): { readonly plan: BatchPlan<Sequence>; readonly sharing: Sharing } {
+  #plan(): BatchPlan<Sequence> {
     const { slots } = this.#options
     for (;;) {
-      const sharing = this.#sharing()
-      const plan = planStep(this.#running, this.#waiting, { slots, chunk: this.#pace.chunk(sharing) })
+      const limits = {
+        slots,
+        chunk: this.#pace.chunk,
+        rest: this.#pace.rest(this.#waitingNow()),
+        quick: this.#pace.quick
+      }
+      const plan = planStep(this.#running, this.#waiting, { ...limits, spent: this.#prefilled.tokens })
       const jumped = plan.prefill.filter(({ sequence }) => this.#lookUp(sequence))
-      if (jumped.length === 0) return { plan, sharing }
+      if (jumped.length === 0) return { ...plan, prefill: this.#withoutCommon(plan.prefill) }
     }
   }
 
-  #sharing(): Sharing {
+  /** Who waits: streams for their next token, and prompts that have a slot or will have one at this step. */
+  #waitingNow(): Waiting {
     const streams = this.#running.filter(isDecoding).length
     const admitted = Math.min(this.#waiting.length, this.#options.slots - this.#running.length)
     return { streams, prompts: this.#running.length - streams + admitted }
+  }
+
+  /** Leaves prompts for the next step that will find their beginning then, because an earlier one computes it in this. */
+  #withoutCommon(prefill: BatchPlan<Sequence>["prefill"]): BatchPlan<Sequence>["prefill"] {
+    const { blockTokens, isOff } = this.#options.prefixCache
+    if (isOff) return prefill
+    return prefill.filter(({ sequence, from }, index) => {
+      const end = (Math.floor(from / blockTokens) + 1) * blockTokens
+      return !prefill.slice(0, index).some((earlier) => beginAlike(sequence, earlier.sequence, end))
+    })
+  }
+
+  /** Counts what was computed of prompts while streams waited. */
+  #pacePrompts({ prefill }: BatchPlan<Sequence>, waiting: Waiting, millis: number): void {
+    const tokens = prefill.reduce((sum, { count }) => sum + count, 0)
+    if (tokens > 0) this.#pace.observeStep({ tokens, millis })
+    const before = this.#prefilled
+    this.#prefilled =
+      waiting.streams === 0
+        ? NOTHING
+        : {
+            tokens: before.tokens + tokens,
+            millis: before.millis + millis,
+            waiting: before.tokens === 0 ? waiting : before.waiting
+          }
+  }
+
+  #paceStreams(millis: number): void {
+    if (this.#prefilled.tokens > 0) this.#pace.observe(this.#prefilled, this.#prefilled.waiting, millis)
+    this.#prefilled = NOTHING
   }
 
   /** Whether more of the sequence is known than is in its slot. */
@@ -187,12 +228,12 @@ export class ContinuousBatching implements TextEngine {
     this.#slots.push(...sequences)
   }
 
-  /** Makes room, for whole prompts from their beginning: a cache that grew with each of their chunks would be copied with each. */
-  #reserve({ decode }: BatchPlan<Sequence>): void {
-    const lengths = [
-      ...this.#slots.map(({ tokens }) => tokens.length),
-      ...decode.map((sequence) => sequence.tokens.length + (decode.length === 1 ? this.#draftable(sequence) : 0))
-    ]
+  /**
+   * Makes room for whole prompts, and for what follows them: a cache that grew with each chunk, or soon after the prompt, would be copied
+   * each time.
+   */
+  #reserve(): void {
+    const lengths = this.#slots.map(({ completion, tokens }) => tokens.length + Math.min(completion.left, AHEAD))
     if (lengths.length > 0) this.#decoder.reserve(Math.max(...lengths), this.#slots.length)
   }
 
@@ -205,6 +246,7 @@ export class ContinuousBatching implements TextEngine {
       const tokens = sequence.tokens.slice(from, from + count)
       const row = await this.#decoder.prefill({ slot, tokens, from, logits: last })
       sequence.cached += count
+      sequence.computed += count
       if (row === null) return
       this.#accept(sequence, row)
       // only now: had its numbers been broken, nothing would count as cached
@@ -379,4 +421,11 @@ export class ContinuousBatching implements TextEngine {
   }
 }
 
-const tokensOf = ({ prefill }: BatchPlan<Sequence>): number => prefill.reduce((sum, { count }) => sum + count, 0)
+const NOTHING = { tokens: 0, millis: 0, waiting: { streams: 0, prompts: 0 } }
+
+/** Whether the first `count` tokens are the same, of the same tenant. */
+const beginAlike = (one: Sequence, other: Sequence, count: number): boolean => {
+  if (one.request.cacheSalt !== other.request.cacheSalt || one.tokens.length < count) return false
+  for (let index = 0; index < count; index++) if (one.tokens[index] !== other.tokens[index]) return false
+  return true
+}

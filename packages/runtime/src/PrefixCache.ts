@@ -47,6 +47,11 @@ export class PrefixCache {
     this.#capacity = capacity
   }
 
+  /** Whether it keeps nothing. */
+  get isOff(): boolean {
+    return this.#capacity === 0
+  }
+
   get size(): number {
     return this.#blocks.size
   }

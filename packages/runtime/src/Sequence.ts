@@ -13,6 +13,8 @@ export interface Sequence {
   readonly tokens: Array<number>
   /** How many of them are in the cache. */
   cached: number
+  /** How many of those were computed and not found. */
+  computed: number
   /** Blocks of the prefix cache that count as cached; those from `restored` on are yet to be copied into the slot. */
   prefix: ReadonlyArray<Block>
   restored: number
@@ -58,5 +60,16 @@ export const makeSequence = (request: SequenceRequest, limits: SequenceLimits): 
     prompt
   })
   for (const token of emitted) completion.push(token)
-  return { request, completion, tokens, cached: 0, prefix: [], restored: 0, lookup: null, found: 0, ended: false }
+  return {
+    request,
+    completion,
+    tokens,
+    cached: 0,
+    computed: 0,
+    prefix: [],
+    restored: 0,
+    lookup: null,
+    found: 0,
+    ended: false
+  }
 }
