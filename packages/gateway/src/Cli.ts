@@ -6,6 +6,7 @@ import * as Setting from "@helixflow/runtime/Setting"
 import { Cause, Config, ConfigError, Console, Context, Effect, Layer, Option } from "effect"
 import packageJson from "../package.json" with { type: "json" }
 import { benchCommand, benchHelp } from "./BenchCommand.ts"
+import { chaosCommand, chaosHelp } from "./ChaosCommand.ts"
 import { chatCommand, chatHelp } from "./ChatCommand.ts"
 import { CommandFailure, exitCodes } from "./CommandFailure.ts"
 import { render, summary } from "./CommandHelp.ts"
@@ -17,7 +18,15 @@ import { treeCommand, treeHelp } from "./TreeCommand.ts"
 
 const helixflow = Command.make("helixflow").pipe(
   Command.withDescription("Self-hosted AI inference: a fleet of GPUs or CPUs behind an OpenAI-compatible API."),
-  Command.withSubcommands([serveCommand, modelsCommand, pullCommand, treeCommand, chatCommand, benchCommand])
+  Command.withSubcommands([
+    serveCommand,
+    modelsCommand,
+    pullCommand,
+    treeCommand,
+    chatCommand,
+    benchCommand,
+    chaosCommand
+  ])
 )
 
 const rootPage = render(
@@ -36,7 +45,8 @@ const rootPage = render(
     summary(pullCommand),
     summary(treeCommand),
     summary(chatCommand),
-    summary(benchCommand)
+    summary(benchCommand),
+    summary(chaosCommand)
   ]
 )
 
@@ -47,7 +57,8 @@ const pages = new Map([
   ["pull", render(pullCommand, pullHelp)],
   ["tree", render(treeCommand, treeHelp)],
   ["chat", render(chatCommand, chatHelp)],
-  ["bench", render(benchCommand, benchHelp)]
+  ["bench", render(benchCommand, benchHelp)],
+  ["chaos", render(chaosCommand, chaosHelp)]
 ])
 
 const cliConfig = CliConfig.make({ showBuiltIns: false })

@@ -51,6 +51,7 @@ export interface ChatRequest {
   readonly maxTokens: Option.Option<number>
   /** Goes on after the model's end of sequence; servers other than HelixFlow and vLLM may not know it. */
   readonly ignoreEos?: boolean
+  readonly seed?: number
 }
 
 /** The part of a chunk that is shown. The last ones have a finish reason and the usage. */
@@ -176,6 +177,7 @@ const make = (
               temperature: Option.getOrUndefined(request.temperature),
               max_completion_tokens: Option.getOrUndefined(request.maxTokens),
               ignore_eos: request.ignoreEos,
+              seed: request.seed,
               stream: true,
               stream_options: { include_usage: true }
             })

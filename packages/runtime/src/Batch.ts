@@ -11,6 +11,8 @@
  * Assumes that a sequence leaves the cache by itself (its completion ends or it is cancelled).
  */
 
+import { BLOCK, type Grain, runLength } from "./Grain.ts"
+
 /** What the plan needs to know of a sequence. */
 export interface SequenceView {
   /** Prompt and completion. */
@@ -19,6 +21,8 @@ export interface SequenceView {
   readonly cached: number
   /** How many of those in the cache were computed for this sequence, and not found. */
   readonly computed: number
+  /** How it is cut into runs; absent or null: as it suits. */
+  readonly grain?: Grain | null
 }
 
 export interface BatchLimits {
@@ -55,8 +59,12 @@ export interface BatchPlan<Sequence> {
   readonly decode: ReadonlyArray<Sequence>
 }
 
-/** A sequence takes part in the common decode step if only its last token is missing in the cache. */
-export const isDecoding = (sequence: SequenceView): boolean => sequence.tokens.length - sequence.cached === 1
+/**
+ * A sequence takes part in the common decode step if only its last token is missing in the cache; or, where the cut shows, if its prompt
+ * is there: a completion that is continued goes token by token over what it had.
+ */
+export const isDecoding = ({ cached, grain, tokens }: SequenceView): boolean =>
+  grain == null ? tokens.length - cached === 1 : cached >= grain.prompt
 
 /** Plans a step. `running`: sequences with a slot, in order of arrival; `waiting`: those without, likewise. */
 export function planStep<Sequence extends SequenceView>(
@@ -73,10 +81,9 @@ export function planStep<Sequence extends SequenceView>(
   const allowed = ready.length === 0 ? limits.chunk : Math.min(limits.chunk, rest)
   let budget = allowed
   for (const sequence of prompts) {
-    const missing = sequence.tokens.length - sequence.cached
     // nobody waits for longer than for this piece
     const isFirst = prefill.length === 0 && (limits.spent === 0 || ready.length === 0)
-    const count = missing <= budget ? missing : pieceOf(missing, budget) || (isFirst ? budget : 0)
+    const count = runOf(sequence, budget, isFirst)
     if (count === 0) break
     prefill.push({ sequence, from: sequence.cached, count })
     budget -= count
@@ -89,9 +96,21 @@ export function planStep<Sequence extends SequenceView>(
 
 /** Prompt tokens that may still be computed before running streams get their next token. */
 function restOf(oldest: SequenceView | undefined, { quick, rest, spent }: BatchLimits): number {
-  const missing = oldest === undefined ? 0 : oldest.tokens.length - oldest.cached
+  const missing = oldest === undefined ? 0 : endOf(oldest) - oldest.cached
   const isQuick = Math.max(spent, oldest?.computed ?? 0) + missing <= quick
   return Math.max(rest - spent, isQuick ? missing : 0)
+}
+
+/** Where what is computed as a prompt ends. */
+const endOf = ({ grain, tokens }: SequenceView): number => grain?.prompt ?? tokens.length
+
+/** Tokens of the next run of a prompt, or 0. `isFirst`: it is nobody's turn but its own. */
+function runOf(sequence: SequenceView, budget: number, isFirst: boolean): number {
+  const { cached, grain } = sequence
+  const missing = endOf(sequence) - cached
+  if (grain == null) return missing <= budget ? missing : pieceOf(missing, budget) || (isFirst ? budget : 0)
+  const count = runLength(grain, cached, isFirst ? Math.max(budget, BLOCK) : budget)
+  return count < missing && count < PIECE && !isFirst ? 0 : count
 }
 
 /** A piece of a prompt of `missing` tokens that leaves none too small, or 0. */
@@ -102,4 +121,4 @@ function pieceOf(missing: number, budget: number): number {
 
 /** Whether all that is missing of a prompt is computed. */
 const isWhole = <Sequence extends SequenceView>(prompt: Sequence, prefill: ReadonlyArray<PrefillChunk<Sequence>>) =>
-  prefill.some(({ count, from, sequence }) => sequence === prompt && from + count === prompt.tokens.length)
+  prefill.some(({ count, from, sequence }) => sequence === prompt && from + count === endOf(prompt))

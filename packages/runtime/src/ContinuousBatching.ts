@@ -88,7 +88,11 @@ export class ContinuousBatching implements TextEngine {
     if (this.#waiting.length >= MAX_WAITING) {
       throw new EngineFailed({ request: request.request, reason: `${MAX_WAITING} sequences wait already` })
     }
-    const sequence = makeSequence(request, { ...this.#options, vocabulary: this.limits.vocabulary })
+    const sequence = makeSequence(request, {
+      ...this.#options,
+      vocabulary: this.limits.vocabulary,
+      alike: this.#decoder.alike
+    })
     if (earlier !== undefined) this.#end(earlier)
     this.#waiting.push(sequence)
   }
@@ -175,12 +179,13 @@ export class ContinuousBatching implements TextEngine {
   /** Whether more of the sequence is known than is in its slot. */
   #lookUp(sequence: Sequence): boolean {
     const { prefixCache } = this.#options
-    const prefix = prefixCache.match(sequence.request.cacheSalt, sequence.tokens)
+    const { grain, request } = sequence
+    const prefix = prefixCache.match(request.cacheSalt, grain === null ? sequence.tokens : request.prompt)
     const known = prefix.length * prefixCache.blockTokens
     if (known <= sequence.cached) return false
     sequence.prefix = prefix
     sequence.restored = Math.floor(sequence.cached / prefixCache.blockTokens)
-    sequence.found += Math.max(0, Math.min(known, sequence.request.prompt.length) - sequence.cached)
+    sequence.found += Math.max(0, Math.min(known, request.prompt.length) - sequence.cached)
     sequence.cached = known
     return true
   }
@@ -199,7 +204,8 @@ export class ContinuousBatching implements TextEngine {
   #keepPrefix(sequence: Sequence, slot: number): void {
     const { prefixCache } = this.#options
     const read = (from: number) => this.#decoder.read(slot, from, prefixCache.blockTokens)
-    prefixCache.insert(sequence.request.cacheSalt, sequence.tokens, sequence.cached, read)
+    const length = Math.min(sequence.cached, sequence.grain?.body ?? Number.POSITIVE_INFINITY)
+    prefixCache.insert(sequence.request.cacheSalt, sequence.tokens, length, read)
   }
 
   #find(request: string): Sequence | undefined {
@@ -291,7 +297,8 @@ export class ContinuousBatching implements TextEngine {
   }
 
   /** Guesses for which there is room: the last token of a completion, or of the context, is none. */
-  #draftable({ completion, tokens }: Sequence): number {
+  #draftable({ completion, grain, tokens }: Sequence): number {
+    if (grain !== null) return 0
     return Math.max(0, Math.min(DRAFT, completion.left - 1, this.#options.context - tokens.length - 1))
   }
 
@@ -318,11 +325,13 @@ export class ContinuousBatching implements TextEngine {
     try {
       const rows = await this.#decoder.decode({
         first,
-        tokens: sequences.map(({ tokens }) => tokens.at(-1) ?? 0),
+        tokens: sequences.map(({ cached, tokens }) => tokens[cached] ?? 0),
         lengths: sequences.map(({ cached }) => cached)
       })
       for (const [index, sequence] of sequences.entries()) {
         sequence.cached++
+        // what an earlier attempt said is known already
+        if (sequence.cached < sequence.tokens.length) continue
         this.#accept(sequence, rows.subarray(index * this.limits.vocabulary, (index + 1) * this.limits.vocabulary))
       }
     } catch (cause) {

@@ -1,4 +1,5 @@
 import type { Floats } from "./Floats.ts"
+import type { Alike } from "./Grain.ts"
 
 /**
  * A text model with its KV cache: what computes logits below continuous batching. The cache has slots, each holding the keys and
@@ -9,6 +10,8 @@ export interface Decoder {
   readonly vocabulary: number
   /** Most slots that one `decode` may span; 1 for graphs that can't tell sequences of different lengths apart. */
   readonly width: number
+  /** Which runs give the same numbers, where the graph rounds so coarsely that it shows; absent: all. */
+  readonly alike?: Alike | undefined
   /**
    * Computes `tokens` at the positions from `from` on and adds them to the slot, which holds `from` tokens. Gives the logits after
    * the last token, or null if they are not wanted. The row may be overwritten by the next call.

@@ -4,6 +4,7 @@
  */
 
 import { FLOAT_BYTES, type FloatType, isFloatType } from "./Floats.ts"
+import type { Alike } from "./Grain.ts"
 import type { GraphValue, OnnxFile } from "./OnnxFile.ts"
 
 /**
@@ -45,7 +46,17 @@ export interface DecoderGraph {
    * one, but wants columns in it; the other may have been traced with a single new token and be wrong for several.
    */
   readonly merged: boolean
+  /** Whether numbers between its operators are rounded to few bits, so that what differs in the last bits doesn't stay there. */
+  readonly coarse: boolean
 }
+
+/** Which runs of the graph give the same numbers; none: all do. */
+export const alikeOf = ({ attention, coarse }: Pick<DecoderGraph, "attention" | "coarse">): Alike | undefined =>
+  coarse ? (attention === "grouped" ? "several" : "blocks") : undefined
+
+/** Operators that round what they multiply to 8 bits, or may. */
+const COARSE =
+  /^(MatMulNBits|MatMulInteger|MatMulIntegerToFloat|DynamicQuantize|QLinear|QuantizeLinear|QAttention|QGemm)/
 
 /** Bytes of the cache per token. */
 export const kvBytes = ({ kv, kvType }: Pick<DecoderGraph, "kv" | "kvType">): number =>
@@ -94,7 +105,8 @@ export function recogniseDecoder(file: Graph, { slidingWindow, vocabulary }: Rec
     integers,
     logitsToKeep: LOGITS_TO_KEEP.find((name) => integers.has(name)) ?? null,
     lastLogitsOnly: logits.shape[1] === 1,
-    merged
+    merged,
+    coarse: kvType === "float16" || [...file.nodes, ...file.innerNodes].some(({ operator }) => COARSE.test(operator))
   }
 }
 

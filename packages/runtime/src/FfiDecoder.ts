@@ -4,7 +4,7 @@
  * `GraphPatch.ts` adds.
  */
 import type { Decoder } from "./Decoder.ts"
-import type { DecoderGraph, KvValue } from "./DecoderGraph.ts"
+import { alikeOf, type DecoderGraph, type KvValue } from "./DecoderGraph.ts"
 import { type DecoderRun, integerInputs, logitsPerRow, logitsShape, pastLength } from "./DecoderInputs.ts"
 import { type Floats, makeFloats } from "./Floats.ts"
 import { newColumnsOutput } from "./GraphPatch.ts"
@@ -33,6 +33,7 @@ export class FfiDecoder implements Decoder {
   #columns: Floats
   readonly vocabulary: number
   readonly width: number
+  readonly alike: Decoder["alike"]
 
   constructor({ session, graph, slots }: FfiDecoderOptions) {
     this.#session = session
@@ -44,6 +45,7 @@ export class FfiDecoder implements Decoder {
     this.#viewScope = session.scope()
     this.vocabulary = graph.vocabulary
     this.width = graph.attention === "exact" ? 1 : slots
+    this.alike = alikeOf(graph)
     if (!graph.lastLogitsOnly) {
       this.verify = ({ slot, tokens, from }) =>
         this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep: tokens.length })

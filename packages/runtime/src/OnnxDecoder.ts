@@ -1,6 +1,6 @@
 /** A decoder on ONNX Runtime's own binding: the cache is in this process, and a step copies its new columns into it. */
 import type { Decoder } from "./Decoder.ts"
-import { CACHE_BRANCH, type DecoderGraph, type KvValue } from "./DecoderGraph.ts"
+import { alikeOf, CACHE_BRANCH, type DecoderGraph, type KvValue } from "./DecoderGraph.ts"
 import { type DecoderRun, integerInputs, pastLength } from "./DecoderInputs.ts"
 import { type Floats, makeFloats } from "./Floats.ts"
 import { type GraphPatch, newColumnsOutput } from "./GraphPatch.ts"
@@ -23,6 +23,7 @@ export class OnnxDecoder implements Decoder {
   readonly #cache: KvCache
   readonly vocabulary: number
   readonly width: number
+  readonly alike: Decoder["alike"]
 
   constructor({ session, graph, slots, newColumns }: OnnxDecoderOptions) {
     this.#session = session
@@ -31,6 +32,7 @@ export class OnnxDecoder implements Decoder {
     this.#cache = new KvCache(graph.kv, slots, graph.kvType)
     this.vocabulary = graph.vocabulary
     this.width = graph.attention === "exact" ? 1 : slots
+    this.alike = alikeOf(graph)
     if (!graph.lastLogitsOnly) {
       this.verify = async ({ slot, tokens, from }) => {
         const run = { first: slot, tokens, count: tokens.length, lengths: [from], keep: tokens.length }

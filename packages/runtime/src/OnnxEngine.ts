@@ -7,6 +7,7 @@ import { recogniseEmbedder } from "./EmbedderGraph.ts"
 import type { EncoderInputs } from "./EncoderInputs.ts"
 import type { ClassificationEngine, EmbeddingEngine, Engine, LoadEngine, LoadOptions, TextEngine } from "./Engine.ts"
 import { PROCESSOR } from "./ExecutionProvider.ts"
+import { BLOCK } from "./Grain.ts"
 import { loadDecoder } from "./LoadDecoder.ts"
 import { describeModelFolder, type ModelFolder } from "./ModelFolder.ts"
 import { OnnxClassifier } from "./OnnxClassifier.ts"
@@ -17,9 +18,6 @@ import { OnnxSession } from "./OnnxSession.ts"
 import { ProviderUnavailable } from "./OrtProvider.ts"
 import { PrefixCache } from "./PrefixCache.ts"
 import { loadTokenizer } from "./Tokenizer.ts"
-
-/** Tokens of a block of the prefix cache, as in vLLM: what two prompts may have in common beyond their last whole block is little. */
-const BLOCK_TOKENS = 16
 
 export interface OnnxEngineOptions {
   /** Whether graphs are patched to return new keys and values alone; the fallback returns the whole cache at every step. */
@@ -82,10 +80,9 @@ async function loadGenerator(
     slots: options.slots,
     eosTokenIds: [...ends],
     prefixCache: new PrefixCache({
-      blockTokens: BLOCK_TOKENS,
+      blockTokens: BLOCK,
       // a folder that doesn't say what a token takes can't be charged for what is kept
-      capacity:
-        folder.kvPerToken === 0 ? 0 : Math.floor((options.prefixCache ?? 0) / (BLOCK_TOKENS * folder.kvPerToken))
+      capacity: folder.kvPerToken === 0 ? 0 : Math.floor((options.prefixCache ?? 0) / (BLOCK * folder.kvPerToken))
     })
   })
 }

@@ -90,6 +90,16 @@ export const settings = {
         onRight: Option.some
       })
   }),
+  environment: Setting.make<"production" | "development">({
+    name: "HELIX_ENVIRONMENT",
+    defaultText: "`production`",
+    description: "`development` allows what is meant for development only: the command `helixflow chaos`.",
+    fallback: () => "production",
+    parse: (text) =>
+      text === "production" || text === "development"
+        ? Either.right(text)
+        : Either.left(`must be production or development, but is \`${text}\``)
+  }),
   freezeTimeout: Setting.make({
     name: "HELIX_FREEZE_TIMEOUT",
     defaultText: "`2s`",
@@ -213,6 +223,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly defaultModel: Option.Option<string>
     /** None: whatever is detected. */
     readonly devices: Option.Option<ReadonlyArray<DeviceDeclaration>>
+    readonly environment: "production" | "development"
     readonly liveness: LivenessLimits
     /** Of models that do not say. */
     readonly policy: PolicyName
@@ -242,6 +253,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     nvidiaSmi: settings.nvidiaSmi.config,
     visible: settings.visible.config,
     threads: settings.threads.config,
+    environment: settings.environment.config,
     liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config }),
     continuation: Config.all({
       attempts: settings.continuationAttempts.config,

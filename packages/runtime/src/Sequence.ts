@@ -2,6 +2,7 @@
 import { ContextLengthExceeded, EngineFailed } from "@helixflow/schema/Errors"
 import type { SequenceRequest } from "@helixflow/schema/Generation"
 import { Completion } from "./Completion.ts"
+import { type Alike, type Grain, grainOf } from "./Grain.ts"
 import type { Block } from "./PrefixCache.ts"
 import type { PromptLookup } from "./PromptLookup.ts"
 import type { Tokenizer } from "./Tokenizer.ts"
@@ -15,6 +16,8 @@ export interface Sequence {
   cached: number
   /** How many of those were computed and not found. */
   computed: number
+  /** How it is cut into runs; null: as it suits. */
+  readonly grain: Grain | null
   /** Blocks of the prefix cache that count as cached; those from `restored` on are yet to be copied into the slot. */
   prefix: ReadonlyArray<Block>
   restored: number
@@ -33,11 +36,12 @@ export interface SequenceLimits {
   readonly vocabulary: number
   readonly context: number
   readonly eosTokenIds: ReadonlyArray<number>
+  readonly alike: Alike | undefined
 }
 
 /** Checks the request and rebuilds what an earlier attempt had. Throws `ContextLengthExceeded` and `EngineFailed`. */
 export const makeSequence = (request: SequenceRequest, limits: SequenceLimits): Sequence => {
-  const { context, eosTokenIds, tokenizer, vocabulary } = limits
+  const { alike, context, eosTokenIds, tokenizer, vocabulary } = limits
   const { emitted, prompt, stopping } = request
   const fail = (reason: string) => new EngineFailed({ request: request.request, reason })
   const tokens: Array<number> = [...prompt, ...emitted]
@@ -60,12 +64,14 @@ export const makeSequence = (request: SequenceRequest, limits: SequenceLimits): 
     prompt
   })
   for (const token of emitted) completion.push(token)
+  const grain = alike === undefined ? null : grainOf(alike, prompt.length)
   return {
     request,
     completion,
     tokens,
     cached: 0,
     computed: 0,
+    grain,
     prefix: [],
     restored: 0,
     lookup: null,

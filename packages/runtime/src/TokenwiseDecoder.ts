@@ -13,6 +13,7 @@ export class TokenwiseDecoder implements Decoder {
   readonly decode: Decoder["decode"]
   readonly reserve: Decoder["reserve"]
   readonly read: Decoder["read"]
+  readonly alike: Decoder["alike"]
   readonly restore: Decoder["restore"]
   readonly swap: Decoder["swap"]
   readonly copy: Decoder["copy"]
@@ -22,6 +23,7 @@ export class TokenwiseDecoder implements Decoder {
   constructor(decoder: Decoder) {
     this.vocabulary = decoder.vocabulary
     this.width = decoder.width
+    this.alike = decoder.alike
     this.prefill = (request) => prefillTokenwise(decoder, request)
     this.decode = decoder.decode
     this.reserve = decoder.reserve
