@@ -8,12 +8,13 @@
  * different models are different goods.
  *
  * Invariants, checked by property tests:
- * - who was idle gains no credit by it: on arrival its counter is lifted to the lowest of those that wait, or if none does, to that
- *   of the last one served;
+ * - who was idle gains no more credit by it than one request: on arrival its counter is lifted to that much below the lowest of those
+ *   that wait, or if none does, that of the last one served. (Without it, half of those who come would go behind a request of who floods,
+ *   whose counter goes up and down as its estimates are corrected.)
  * - between two tenants that wait all the while, what they were served (over their weights) never differs by more than what the
  *   slots of the model hold at once and one request.
  */
-import type { Served } from "@helixflow/schema/Caller"
+import type { Caller, Served, ServiceTier } from "@helixflow/schema/Caller"
 import { HashMap, Option } from "effect"
 
 /** Weights of the paper: a generated token costs about twice a computed one of the prompt. */
@@ -33,6 +34,8 @@ interface Account {
   readonly counter: number
   /** Exponentially weighted mean of what its requests cost; null before the first has ended. */
   readonly usual: number | null
+  /** When a request of each tier was served last, milliseconds since the epoch. */
+  readonly servedAt: { readonly [Tier in ServiceTier]?: number }
 }
 
 export interface FairShare {
@@ -45,7 +48,7 @@ export interface FairShare {
 
 export const empty: FairShare = { last: 0, usual: unknownCost, accounts: HashMap.empty() }
 
-const newcomer: Account = { counter: 0, usual: null }
+const newcomer: Account = { counter: 0, usual: null, servedAt: {} }
 
 const accountOf = (share: FairShare, tenant: string): Account =>
   Option.getOrElse(HashMap.get(share.accounts, tenant), () => newcomer)
@@ -55,6 +58,14 @@ export const counter = (share: FairShare, tenant: string): number => accountOf(s
 /** What a request of the tenant probably costs, in weighted tokens. */
 export const estimate = (share: FairShare, tenant: string): number => accountOf(share, tenant).usual ?? share.usual
 
+/** When the tenant was served last in any tier; 0 for never. */
+export const lastServedAt = (share: FairShare, tenant: string): number =>
+  Math.max(0, ...Object.values(accountOf(share, tenant).servedAt))
+
+/** When the tenant was served last in this tier; 0 for never. */
+export const servedAt = (share: FairShare, { tenant, tier }: Caller): number =>
+  accountOf(share, tenant).servedAt[tier] ?? 0
+
 export const costOf = ({ input, output }: Served): number => inputWeight * input + outputWeight * output
 
 const setAccount = (share: FairShare, tenant: string, account: Account): FairShare => ({
@@ -63,13 +74,14 @@ const setAccount = (share: FairShare, tenant: string, account: Account): FairSha
 })
 
 /** A tenant of whom nobody waited now has somebody waiting beside `others`, those that waited before. */
-export const lift = (share: FairShare, tenant: string, others: Iterable<string>): FairShare => {
+export const lift = (share: FairShare, { tenant, weight }: Caller, others: Iterable<string>): FairShare => {
   let floor = Number.POSITIVE_INFINITY
   const waiting = new Set(others)
   for (const other of waiting) floor = Math.min(floor, counter(share, other))
   if (floor === Number.POSITIVE_INFINITY) floor = share.last
   const account = accountOf(share, tenant)
-  const lifted = setAccount(share, tenant, { ...account, counter: Math.max(account.counter, floor) })
+  const credit = estimate(share, tenant) / weight
+  const lifted = setAccount(share, tenant, { ...account, counter: Math.max(account.counter, floor - credit) })
   return HashMap.size(lifted.accounts) > mostAccounts ? forgetLowest(lifted, waiting.add(tenant)) : lifted
 }
 
@@ -83,23 +95,19 @@ const forgetLowest = (share: FairShare, waiting: ReadonlySet<string>): FairShare
 }
 
 /** A request of the tenant is served: it counts with what it probably costs. */
-export const charge = (share: FairShare, tenant: string, weight: number, cost: number): FairShare => {
+export const charge = (share: FairShare, { tenant, tier, weight }: Caller, cost: number, now: number): FairShare => {
   const account = accountOf(share, tenant)
-  const charged = { ...account, counter: account.counter + cost / weight }
+  const servedAt = { ...account.servedAt, [tier]: now }
+  const charged = { ...account, counter: account.counter + cost / weight, servedAt }
   return { ...setAccount(share, tenant, charged), last: charged.counter }
 }
 
 /** A request that was charged with `charged` has ended, and has cost `actual` really. */
-export const settle = (
-  share: FairShare,
-  tenant: string,
-  weight: number,
-  charged: number,
-  actual: number
-): FairShare => {
+export const settle = (share: FairShare, { tenant, weight }: Caller, charged: number, actual: number): FairShare => {
   const account = accountOf(share, tenant)
   const blend = (before: number) => before + recency * (actual - before)
   const settled = setAccount(share, tenant, {
+    ...account,
     counter: Math.max(0, account.counter + (actual - charged) / weight),
     usual: account.usual === null ? actual : blend(account.usual)
   })
@@ -107,7 +115,7 @@ export const settle = (
 }
 
 /** The charge is taken back: the request was not served after all. */
-export const refund = (share: FairShare, tenant: string, weight: number, charged: number): FairShare => {
+export const refund = (share: FairShare, { tenant, weight }: Caller, charged: number): FairShare => {
   const account = accountOf(share, tenant)
   return setAccount(share, tenant, { ...account, counter: Math.max(0, account.counter - charged / weight) })
 }

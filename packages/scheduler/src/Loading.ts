@@ -42,7 +42,10 @@ export const startLoad = (state: SchedulerState, spec: ModelSpec, decision: Load
   const plan: LoadPlan = { spec, replica, device: decision.device, reservation, evict: decision.evict }
   return {
     state: { ...state, view, nextClaim: state.nextClaim + 1 },
-    commands: [{ _tag: "Load", plan }, emit({ _tag: "LoadStarted", at: millis(now), replica, reservation })]
+    commands: [
+      { _tag: "Load", plan },
+      emit({ _tag: "LoadStarted", at: millis(now), replica, reservation, evict: decision.evict })
+    ]
   }
 }
 
@@ -119,7 +122,7 @@ export const draining = (state: SchedulerState, replica: ReplicaId, drains: bool
 }
 
 /** A replica that made room is gone and its claim released. */
-export const stopped = (state: SchedulerState, replica: ReplicaId, now: number): SchedulerState => ({
-  ...state,
-  view: FleetView.forgetReplica(state.view, replica, now)
+export const stopped = (state: SchedulerState, replica: ReplicaId, now: number): Step => ({
+  state: { ...state, view: FleetView.forgetReplica(state.view, replica, now) },
+  commands: [emit({ _tag: "Evicted", at: millis(now), replica })]
 })

@@ -79,7 +79,7 @@ export const make = (cell: SchedulerCell) => {
     const answer = cell.answerTo(ticket)
     const giveUpGranted = Effect.flatMap(Deferred.poll(answer), (granted) =>
       Option.isNone(granted)
-        ? Effect.sync(() => cell.withdraw(arrival.model, ticket))
+        ? cell.withdraw(arrival, ticket)
         : Effect.flatMap(Effect.either(granted.value), (either) =>
             either._tag === "Right" ? giveUp(either.right.slot) : Effect.void
           )

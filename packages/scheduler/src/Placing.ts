@@ -14,7 +14,7 @@ import type { ModelSpec } from "@helixflow/schema/Model"
 import * as Decide from "./Decide.ts"
 import * as FleetView from "./FleetView.ts"
 import { startLoad } from "./Loading.ts"
-import { retryAfterSeconds, waitMillis } from "./Outlook.ts"
+import { retryAfterSeconds } from "./Outlook.ts"
 import * as Queue from "./Queue.ts"
 import { reasonText } from "./ReasonText.ts"
 import {
@@ -69,21 +69,17 @@ const queryOf = (spec: ModelSpec, { affinity = null, deadline, not, since }: Arr
   affinity
 })
 
-/** What a request is told that the queue has no room for. */
+/** What a request is told that the queue has no room for. Computed for each that is refused, so it must cost next to nothing. */
 const overloaded = (
   state: SchedulerState,
-  { model, caller }: Arrival,
+  { model }: Arrival,
   { limit, of }: { readonly limit: number; readonly of: "model" | "tenant" },
   now: number
 ): QueueFull | TenantQueueFull => {
-  if (of === "model") return new QueueFull({ model, limit, retryAfterSeconds: retryAfterSeconds(state, model, now) })
-  // one of the tenant's places is free when the shortest of its waits is over
-  const waits = Queue.all(state.queue)
-    .filter((waiting) => waiting.caller.tenant === caller.tenant)
-    .map((waiting) => waitMillis(state, waiting.model, Queue.position(state.queue, waiting, now), now))
-  const known = waits.filter((wait) => wait !== null)
-  const soonest = known.length === 0 ? 0 : Math.min(...known)
-  return new TenantQueueFull({ limit, retryAfterSeconds: Math.max(1, Math.ceil(soonest / 1000)) })
+  const seconds = retryAfterSeconds(state, model, now)
+  return of === "model"
+    ? new QueueFull({ model, limit, retryAfterSeconds: seconds })
+    : new TenantQueueFull({ limit, retryAfterSeconds: seconds })
 }
 
 /**
@@ -92,7 +88,11 @@ const overloaded = (
  */
 export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Arrived => {
   const ticket = state.nextTicket
-  return join({ ...state, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
+  const { caller, deadline, model, not, request } = arrival
+  const timeoutMillis = Math.max(0, deadline - now)
+  const arrived = emit({ _tag: "Arrived", at: millis(now), request, model, caller, not, timeoutMillis })
+  const joined = join({ ...state, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
+  return { ...joined, commands: [arrived, ...joined.commands] }
 }
 
 /** The slot that was granted could not be had: its replica is passed over a while, the request has its old turn again. */
@@ -121,22 +121,22 @@ const join = (
   if (Queue.lane(state.queue, model).length === 0) {
     const decision = Decide.decide(state.view, queryOf(spec, arrival), now, state.options)
     if (decision._tag === "Placed") {
-      const { charged, queue } = Queue.charge(state.queue, model, arrival.caller)
+      const { charged, queue } = Queue.charge(state.queue, model, arrival.caller, now)
       const { state: assigned, slot } = assign({ ...state, queue }, arrival, decision.replica, charged, now)
       return { state: assigned, answer: { _tag: "Grant", ticket, slot, cold: false }, commands: [] }
     }
     if (decision._tag === "Broken" || decision._tag === "Rejected") return refused(refusal(decision, model))
   }
   const waiting = { ...arrival, ticket }
-  const queued = (queue: Queue.Queue): Arrived => ({
+  const queued = (queue: Queue.Queue, position: number): Arrived => ({
     state: { ...state, queue },
     answer: { _tag: "Queued", ticket },
-    commands: [emit({ _tag: "Queued", at: millis(now), request, model, position: Queue.position(queue, waiting, now) })]
+    commands: [emit({ _tag: "Queued", at: millis(now), request, model, position })]
   })
-  if (comes === "returning") return queued(Queue.restore(state.queue, waiting))
+  if (comes === "returning") return queued(Queue.restore(state.queue, waiting), 0)
   const offered = Queue.offer(state.queue, waiting, now)
   if (offered._tag === "Full") return refused(overloaded(state, arrival, offered, now))
-  const joined = queued(offered.queue)
+  const joined = queued(offered.queue, offered.position)
   const { displaced } = offered
   if (displaced === undefined) return joined
   const full = overloaded(state, displaced, { limit: state.queue.limits.limit, of: "model" }, now)
@@ -144,9 +144,14 @@ const join = (
 }
 
 /** The request gave up its wait. */
-export const withdraw = (state: SchedulerState, model: ModelId, ticket: number): SchedulerState => ({
-  ...state,
-  queue: Queue.remove(state.queue, model, ticket)
+export const withdraw = (
+  state: SchedulerState,
+  { model, request }: Pick<Arrival, "model" | "request">,
+  ticket: number,
+  now: number
+): Step => ({
+  state: { ...state, queue: Queue.remove(state.queue, model, ticket) },
+  commands: [emit({ _tag: "Withdrawn", at: millis(now), request })]
 })
 
 /** Loads what is to be kept loaded and is not. */

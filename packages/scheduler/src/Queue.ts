@@ -1,8 +1,9 @@
 /**
  * Requests that wait for a place: one bounded lane per model, the lanes served in turn.
  *
- * Within a lane, the service tier comes first (`priority`, `default`, `flex`), each `aging` of waiting lifting a request by one tier;
- * then the tenant that was served least (`FairShare`); then who came first. A lane that is full makes room for a tenant that has
+ * Within a lane, the service tier comes first (`priority`, `default`, `flex`); then the tenant that was served least (`FairShare`); then
+ * who came first. Each `aging` in which nobody of a tenant's tier was served lifts those of its requests by a tier that waited as long:
+ * not waiting alone, or whoever floods would soon be ahead of everybody. A lane that is full makes room for a tenant that has
  * less waiting than another: the newest request of the one that has most is displaced.
  *
  * Invariants, checked by property tests:
@@ -137,8 +138,12 @@ const without = (queue: Queue, gone: Waiting): Queue =>
 const ranks: Record<ServiceTier, number> = { priority: 0, default: 1, flex: 2 }
 
 /** The tier that counts, lower is better: who waits long enough is as urgent as anybody. */
-const rankOf = ({ limits }: Queue, { caller, since }: Waiting, now: number): number =>
-  Math.max(0, ranks[caller.tier] - Math.floor((now - since) / limits.aging))
+const rankOf = ({ limits }: Queue, shares: FairShare.FairShare, { caller, since }: Waiting, now: number): number => {
+  const rank = ranks[caller.tier]
+  if (rank === 0 || now - since < limits.aging) return rank
+  const unserved = now - Math.max(since, FairShare.servedAt(shares, caller))
+  return Math.max(0, rank - Math.floor(unserved / limits.aging))
+}
 
 /** Puts the request at its place in the order of arrival, whatever the limits: it was in before. */
 export const restore = (queue: Queue, waiting: Waiting): Queue => {
@@ -154,7 +159,7 @@ export const restore = (queue: Queue, waiting: Waiting): Queue => {
   const others = before.map((other) => other.caller.tenant)
   const joined = count(setLane(queue, model, next), caller, 1)
   return {
-    ...(alone ? setShare(joined, model, FairShare.lift(share(queue, model), caller.tenant, others)) : joined),
+    ...(alone ? setShare(joined, model, FairShare.lift(share(queue, model), caller, others)) : joined),
     nextDeadline: Math.min(queue.nextDeadline, waiting.deadline)
   }
 }
@@ -223,10 +228,12 @@ interface Ranked {
   readonly rank: number
   /** What its tenant's counter will be when its turn comes. */
   readonly tag: number
+  /** When its tenant was served last: who comes to those that are served all the while begins where they are, and goes first. */
+  readonly servedAt: number
 }
 
 const inOrder = (a: Ranked, b: Ranked): number =>
-  a.rank - b.rank || a.tag - b.tag || a.waiting.ticket - b.waiting.ticket
+  a.rank - b.rank || a.tag - b.tag || a.servedAt - b.servedAt || a.waiting.ticket - b.waiting.ticket
 
 /** The next one to be served, of those whose ticket is not in `passed`. */
 const next = (queue: Queue, model: ModelId, now: number, passed: ReadonlySet<number>): Waiting | undefined => {
@@ -236,8 +243,9 @@ const next = (queue: Queue, model: ModelId, now: number, passed: ReadonlySet<num
     if (passed.has(waiting.ticket)) continue
     const ranked = {
       waiting,
-      rank: rankOf(queue, waiting, now),
-      tag: FairShare.counter(shares, waiting.caller.tenant)
+      rank: rankOf(queue, shares, waiting, now),
+      tag: FairShare.counter(shares, waiting.caller.tenant),
+      servedAt: FairShare.lastServedAt(shares, waiting.caller.tenant)
     }
     if (best === undefined || inOrder(ranked, best) < 0) best = ranked
   }
@@ -249,13 +257,13 @@ export const position = (queue: Queue, waiting: Waiting, now: number): number =>
   const shares = share(queue, waiting.model)
   const tags = new Map<string, number>()
   const ranked = lane(queue, waiting.model)
-    .map((other) => ({ waiting: other, rank: rankOf(queue, other, now) }))
+    .map((other) => ({ waiting: other, rank: rankOf(queue, shares, other, now) }))
     .sort((a, b) => a.rank - b.rank || a.waiting.ticket - b.waiting.ticket)
     .map((member): Ranked => {
       const { tenant, weight } = member.waiting.caller
       const tag = tags.get(tenant) ?? FairShare.counter(shares, tenant)
       tags.set(tenant, tag + FairShare.estimate(shares, tenant) / weight)
-      return { ...member, tag }
+      return { ...member, tag, servedAt: FairShare.lastServedAt(shares, tenant) }
     })
   const own = ranked.find((member) => member.waiting.ticket === waiting.ticket)
   return own === undefined ? 0 : ranked.filter((member) => inOrder(member, own) < 0).length
@@ -265,29 +273,25 @@ export const position = (queue: Queue, waiting: Waiting, now: number): number =>
 export const charge = (
   queue: Queue,
   model: ModelId,
-  { tenant, weight }: Caller
+  caller: Caller,
+  now: number
 ): { readonly queue: Queue; readonly charged: number } => {
+  const { tenant } = caller
   const before = share(queue, model)
   // nobody waits: what a lift would have done on arrival
-  const lifted = lane(queue, model).length === 0 ? FairShare.lift(before, tenant, []) : before
+  const lifted = lane(queue, model).length === 0 ? FairShare.lift(before, caller, []) : before
   const charged = FairShare.estimate(lifted, tenant)
-  return { charged, queue: setShare(queue, model, FairShare.charge(lifted, tenant, weight, charged)) }
+  return { charged, queue: setShare(queue, model, FairShare.charge(lifted, caller, charged, now)) }
 }
 
 /** What a charge became: `actual` is null for a place that was not used. */
-export const settle = (
-  queue: Queue,
-  model: ModelId,
-  { tenant, weight }: Caller,
-  charged: number,
-  actual: number | null
-): Queue =>
+export const settle = (queue: Queue, model: ModelId, caller: Caller, charged: number, actual: number | null): Queue =>
   setShare(
     queue,
     model,
     actual === null
-      ? FairShare.refund(share(queue, model), tenant, weight, charged)
-      : FairShare.settle(share(queue, model), tenant, weight, charged, actual)
+      ? FairShare.refund(share(queue, model), caller, charged)
+      : FairShare.settle(share(queue, model), caller, charged, actual)
   )
 
 /**
@@ -329,7 +333,7 @@ export const serve = <S>(
           passed = new Set(passed).add(waiting.ticket)
           continue
         }
-        if (attempted.outcome === "served") current = charge(current, model, waiting.caller).queue
+        if (attempted.outcome === "served") current = charge(current, model, waiting.caller, now).queue
         current = turned(without(current, waiting), model)
         still.push(model)
         break

@@ -5,7 +5,7 @@
  * What is taken is given back on every way out, and a device that cannot be told of a release now is told later.
  */
 import type { Served } from "@helixflow/schema/Caller"
-import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import type { DeviceId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { Clock, Deferred, Effect, Exit, FiberHandle, FiberId, FiberSet, Option, PubSub, Schedule, Stream } from "effect"
@@ -33,7 +33,7 @@ export interface SchedulerCell {
   /** Takes a step, decides anew for those who wait, and carries out what follows. */
   readonly settle: (step: (now: number) => Step) => Effect.Effect<void>
   /** Leaves the queue; the ticket needs no answer any more. */
-  readonly withdraw: (model: ModelId, ticket: number) => void
+  readonly withdraw: (arrival: Placing.Arrival, ticket: number) => Effect.Effect<void>
   /** Takes over what the fleet's models are now. */
   readonly refreshModels: Effect.Effect<void>
   /** Carries a command out; returns at once. */
@@ -157,7 +157,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       const entry = FleetView.replica(state.view, replica)
       if (entry === undefined) return Effect.void
       const { device, reservation } = entry.status
-      const gone = settle((now) => ({ state: Loading.stopped(state, replica, now), commands: [] }))
+      const gone = settle((now) => Loading.stopped(state, replica, now))
       return Effect.zipRight(fleet.stopReplica(replica), releaseThen(device, reservation, gone))
     })
 
@@ -227,10 +227,13 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
     }),
     perform,
     answerTo,
-    withdraw: (model, ticket) => {
-      tickets.delete(ticket)
-      state = Placing.withdraw(state, model, ticket)
-    },
+    withdraw: (arrival, ticket) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        tickets.delete(ticket)
+        const left = Placing.withdraw(state, arrival, ticket, now)
+        state = left.state
+        for (const command of left.commands) perform(command)
+      }),
     giveBack,
     drainAndStop,
     release: (device, claim) => releaseThen(device, claim, Effect.void),

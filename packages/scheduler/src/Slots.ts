@@ -97,8 +97,8 @@ export const freed = (state: SchedulerState, slot: Slot, served: Served | undefi
   const usual = Option.getOrElse(HashMap.get(state.holdMillis, slot.model), () => held)
   // a slot that was never used says nothing of how long slots are
   const holdMillis =
-    slot.phase === "held" ? HashMap.set(state.holdMillis, slot.model, usual + 0.1 * (held - usual)) : state.holdMillis
-  const completed = emit({ _tag: "Completed", at: millis(now), reservation: reservationOf(slot.request) })
+    slot.phase === "held" ? HashMap.set(state.holdMillis, slot.model, usual + 0.05 * (held - usual)) : state.holdMillis
+  const completed = emit({ _tag: "Completed", at: millis(now), reservation: reservationOf(slot.request), served })
   return {
     state: {
       ...state,

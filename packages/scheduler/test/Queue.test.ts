@@ -101,17 +101,17 @@ describe("tenants", () => {
     expect(serveSome(queue, 9).state).toEqual([4, 5, 6, 3])
   })
 
-  it("gain no credit by being idle", () => {
+  it("gain no more credit by being idle than one request", () => {
     let queue = offered(empty(9), of(1, "busy"), of(2, "busy"), of(3, "busy"), of(4, "busy"))
     queue = serveSome(queue, 2).queue
     queue = offered(queue, of(5, "new"), of(6, "new"), of(7, "new"))
-    expect(serveSome(queue, 9).state).toEqual([3, 5, 4, 6, 7])
+    expect(serveSome(queue, 9).state).toEqual([5, 3, 6, 4, 7])
   })
 
   it("get back what they were charged for a place that they did not use", () => {
     const { model, caller } = of(1, "one")
     const before = offered(empty(9), of(1, "one"), of(2, "two"))
-    const { charged, queue } = Queue.charge(before, model, caller)
+    const { charged, queue } = Queue.charge(before, model, caller, 0)
     const after = Queue.settle(queue, model, caller, charged, null)
     expect(serveSome(queue, 9).state).toEqual([2, 1])
     expect(serveSome(after, 9).state).toEqual([1, 2])

@@ -1,5 +1,6 @@
 /** Decisions of the scheduler as data, so that they can be logged, tested, replayed and explained. */
 import { Schema } from "effect"
+import { Caller, Served } from "./Caller.ts"
 import { DeviceStatus } from "./Device.ts"
 import { Bytes, DeviceId, Millis, ModelId, ReplicaId, RequestId, ReservationId } from "./Ids.ts"
 import { ModelSpec, PolicyName, ReplicaStatus } from "./Model.ts"
@@ -69,11 +70,28 @@ export class FleetSnapshot extends Schema.Class<FleetSnapshot>("FleetSnapshot")(
 
 /** What happened, in order; enough to replay the decisions. */
 export const SchedulerEvent = Schema.Union(
+  Schema.TaggedStruct("Arrived", {
+    at: Millis,
+    request: RequestId,
+    model: ModelId,
+    caller: Caller,
+    not: Schema.Array(ReplicaId),
+    timeoutMillis: Schema.NonNegative
+  }),
   Schema.TaggedStruct("Placed", { at: Millis, placement: Placement }),
   Schema.TaggedStruct("Queued", { at: Millis, request: RequestId, model: ModelId, position: Schema.Int }),
   Schema.TaggedStruct("Rejected", { at: Millis, request: RequestId, model: ModelId, reason: Schema.String }),
-  Schema.TaggedStruct("Completed", { at: Millis, reservation: ReservationId }),
-  Schema.TaggedStruct("LoadStarted", { at: Millis, replica: ReplicaId, reservation: ReservationId }),
+  /** Its client left while it waited. */
+  Schema.TaggedStruct("Withdrawn", { at: Millis, request: RequestId }),
+  Schema.TaggedStruct("Completed", { at: Millis, reservation: ReservationId, served: Schema.optional(Served) }),
+  /** `evict`: who leaves first, to make room. */
+  Schema.TaggedStruct("LoadStarted", {
+    at: Millis,
+    replica: ReplicaId,
+    reservation: ReservationId,
+    evict: Schema.Array(ReplicaId)
+  }),
+  Schema.TaggedStruct("Evicted", { at: Millis, replica: ReplicaId }),
   Schema.TaggedStruct("LoadEnded", { at: Millis, replica: ReplicaId, failure: Schema.NullOr(Schema.String) })
 )
 export type SchedulerEvent = typeof SchedulerEvent.Type

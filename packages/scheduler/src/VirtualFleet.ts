@@ -1,0 +1,434 @@
+/**
+ * The scheduler's pure core in a fleet and a time that are not there: arrivals in, decisions out, as fast as they can be computed and the
+ * same every time. For trying a fleet out before it is bought, for replaying what was recorded, and for measuring policies.
+ *
+ * What is idealised: messages take no time, slots are always to be had, and nothing dies unless `loadOf` says so.
+ */
+import type { Caller, Served } from "@helixflow/schema/Caller"
+import type { Device } from "@helixflow/schema/Device"
+import { LoadFailed } from "@helixflow/schema/Errors"
+import type { DeviceId, ModelId, ReplicaId, RequestId, ReservationId } from "@helixflow/schema/Ids"
+import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import { Placement, type SchedulerEvent } from "@helixflow/schema/Scheduling"
+import { HashMap } from "effect"
+import * as FleetView from "./FleetView.ts"
+import * as Ledger from "./Ledger.ts"
+import * as Loading from "./Loading.ts"
+import * as News from "./News.ts"
+import * as Placing from "./Placing.ts"
+import type { SchedulerOptions } from "./SchedulerOptions.ts"
+import * as State from "./SchedulerState.ts"
+import * as Slots from "./Slots.ts"
+
+/** A request to come. All times are milliseconds; `at` on the clock of the run, the others from then on. */
+export interface Arrival {
+  readonly at: number
+  /** Of several events at one instant, those with the lower number are first: its coming, and the end of its place. */
+  readonly order: number
+  readonly endOrder?: number
+  readonly request: RequestId
+  readonly model: ModelId
+  readonly caller: Caller
+  readonly not: ReadonlyArray<ReplicaId>
+  readonly timeoutMillis: number
+  /** How long it keeps its place once it has one. */
+  readonly holdMillis: number
+  readonly served: Served | undefined
+  /** When its client leaves if it still waits; `Infinity`: never. */
+  readonly leavesAfter: number
+}
+
+/** What becomes of a load, once there is room for it. */
+export interface LoadCourse {
+  readonly millis: number
+  /** Why it fails, if it does. */
+  readonly failure: string | null
+  /** As that of an arrival. */
+  readonly order?: number
+}
+
+export interface World {
+  readonly devices: ReadonlyArray<Device>
+  readonly models: ReadonlyArray<ModelSpec>
+  readonly options: SchedulerOptions
+  readonly arrivals: ReadonlyArray<Arrival>
+  /** The course of the `nth` load of a model, counted from 0. */
+  readonly loadOf: (model: ModelId, nth: number) => LoadCourse
+}
+
+/** What became of a request. */
+export interface Outcome {
+  readonly arrival: Arrival
+  readonly end: "completed" | "refused" | "left"
+  readonly placed: Placement | undefined
+  /** Until it had a place, was refused, or its client left. */
+  readonly waitedMillis: number
+  /** The tag of the error it was refused with. */
+  readonly refusal: State.Refusal["_tag"] | undefined
+  /** When it was told to come again, if it was. */
+  readonly retryAfterSeconds: number | undefined
+}
+
+export interface Course {
+  /** In the order in which the requests ended. */
+  readonly outcomes: ReadonlyArray<Outcome>
+  readonly events: ReadonlyArray<SchedulerEvent>
+  readonly loads: number
+  readonly failedLoads: number
+  readonly evictions: number
+  /** From the first arrival to the last end. */
+  readonly millis: number
+  /** The greatest share of each device's memory that was ever claimed, and the mean over time. */
+  readonly memory: ReadonlyMap<DeviceId, { readonly peak: number; readonly mean: number }>
+}
+
+type Happening =
+  | { readonly _tag: "Arrives"; readonly arrival: Arrival }
+  | { readonly _tag: "Leaves"; readonly ticket: number }
+  | { readonly _tag: "Completes"; readonly claim: ReservationId; readonly ticket: number }
+  | { readonly _tag: "LoadEnds"; readonly plan: State.LoadPlan; readonly failure: string | null }
+  | { readonly _tag: "DrainTimeout"; readonly plan: State.LoadPlan }
+  | { readonly _tag: "Wakes" }
+
+interface Scheduled {
+  readonly at: number
+  readonly order: number
+  readonly happening: Happening
+}
+
+/** A binary heap: the earliest first, and at one instant those of the lower order. */
+class Agenda {
+  private readonly heap: Array<Scheduled> = []
+
+  private before(a: Scheduled, b: Scheduled): boolean {
+    return a.at < b.at || (a.at === b.at && a.order < b.order)
+  }
+
+  add(entry: Scheduled): void {
+    let index = this.heap.push(entry) - 1
+    while (index > 0) {
+      const above = (index - 1) >> 1
+      const parent = this.heap[above]
+      if (parent === undefined || !this.before(entry, parent)) break
+      this.heap[index] = parent
+      index = above
+    }
+    this.heap[index] = entry
+  }
+
+  next(): Scheduled | undefined {
+    const first = this.heap[0]
+    const last = this.heap.pop()
+    if (first === undefined || last === undefined || this.heap.length === 0) return first
+    let index = 0
+    for (;;) {
+      let below = 2 * index + 1
+      let child = this.heap[below]
+      const other = this.heap[below + 1]
+      if (child !== undefined && other !== undefined && this.before(other, child)) {
+        below += 1
+        child = other
+      }
+      if (child === undefined || !this.before(child, last)) break
+      this.heap[index] = child
+      index = below
+    }
+    this.heap[index] = last
+    return first
+  }
+}
+
+/** After everything of the same instant that was recorded or asked for. */
+const lastOrder = Number.MAX_SAFE_INTEGER
+
+class Run {
+  private readonly agenda = new Agenda()
+  private readonly events: Array<SchedulerEvent> = []
+  private readonly outcomes: Array<Outcome> = []
+  private readonly ledgers = new Map<DeviceId, Ledger.Ledger>()
+  private readonly memory = new Map<DeviceId, { peak: number; area: number; since: number }>()
+  /** Who waits or runs, by ticket. */
+  private readonly open = new Map<number, Arrival>()
+  private readonly placements = new Map<number, Placement>()
+  /** Loads that wait for those who make room. */
+  private readonly makingRoom = new Set<State.LoadPlan>()
+  private readonly loadsOf = new Map<ModelId, number>()
+  private state: State.SchedulerState
+  private now: number
+  private wakesAt = Number.POSITIVE_INFINITY
+  private pids = 0
+  private failedLoads = 0
+  private evictions = 0
+
+  constructor(private readonly world: World) {
+    this.now = world.arrivals.reduce((first, { at }) => Math.min(first, at), Number.POSITIVE_INFINITY)
+    if (!Number.isFinite(this.now)) this.now = 0
+    const empty = State.withModels(State.empty(world.options, this.now), world.models)
+    const ledgers = world.devices.map((device) => Ledger.empty(device))
+    for (const ledger of ledgers) this.ledgers.set(ledger.device.id, ledger)
+    for (const { id } of world.devices) this.memory.set(id, { peak: 0, area: 0, since: this.now })
+    this.state = News.observe(
+      empty,
+      { devices: ledgers.map((ledger) => Ledger.status(ledger)), replicas: [] },
+      this.now
+    ).state
+    for (const arrival of world.arrivals) {
+      this.agenda.add({ at: arrival.at, order: arrival.order, happening: { _tag: "Arrives", arrival } })
+    }
+  }
+
+  course(): Course {
+    const started = this.now
+    for (let next = this.agenda.next(); next !== undefined; next = this.agenda.next()) {
+      this.now = next.at
+      this.happen(next.happening)
+    }
+    const ended = this.outcomes.reduce((last, { arrival, waitedMillis, placed }) => {
+      return Math.max(last, arrival.at + waitedMillis + (placed === undefined ? 0 : arrival.holdMillis))
+    }, started)
+    const millis = ended - started
+    return {
+      outcomes: this.outcomes,
+      events: this.events,
+      loads: [...this.loadsOf.values()].reduce((sum, loads) => sum + loads, 0),
+      failedLoads: this.failedLoads,
+      evictions: this.evictions,
+      millis,
+      memory: new Map(
+        [...this.ledgers].map(([id, ledger]) => {
+          this.account(id, ledger)
+          const { area, peak } = this.memory.get(id) ?? { area: 0, peak: 0 }
+          return [id, { peak, mean: millis === 0 ? 0 : area / Math.max(1, this.now - started) }]
+        })
+      )
+    }
+  }
+
+  private happen(happening: Happening): void {
+    switch (happening._tag) {
+      case "Arrives":
+        return this.arrives(happening.arrival)
+      case "Leaves": {
+        const arrival = this.open.get(happening.ticket)
+        if (arrival === undefined || this.placements.has(happening.ticket)) return
+        this.end(happening.ticket, { end: "left", refusal: undefined, retryAfterSeconds: undefined })
+        const { commands, state } = Placing.withdraw(this.state, arrival, happening.ticket, this.now)
+        return this.settle({ state, commands })
+      }
+      case "Completes":
+        return this.giveBack(happening.claim, happening.ticket)
+      case "LoadEnds":
+        return this.loadEnds(happening.plan, happening.failure)
+      case "DrainTimeout": {
+        if (!this.makingRoom.delete(happening.plan)) return
+        return this.abandon(happening.plan, "those who should make room did not finish in time", null)
+      }
+      case "Wakes":
+        if (this.now < this.wakesAt) return
+        this.wakesAt = Number.POSITIVE_INFINITY
+        return this.settle({ state: this.state, commands: [] })
+    }
+  }
+
+  private record(event: SchedulerEvent): void {
+    this.events.push(event)
+  }
+
+  private arrives(arrival: Arrival): void {
+    const { at, caller, model, not, request, timeoutMillis } = arrival
+    const asked = { request, model, caller, not, since: at, deadline: at + timeoutMillis }
+    const ticket = this.state.nextTicket
+    this.open.set(ticket, arrival)
+    const { answer, commands, state } = Placing.arrive(this.state, asked, this.now)
+    this.state = state
+    for (const command of commands) this.perform(command)
+    if (answer._tag !== "Queued") return this.perform(answer)
+    if (Number.isFinite(arrival.leavesAfter)) {
+      const leaves: Happening = { _tag: "Leaves", ticket }
+      this.agenda.add({ at: at + arrival.leavesAfter, order: lastOrder, happening: leaves })
+    }
+    this.settle({ state, commands: [] })
+  }
+
+  private settle(step: State.Step): void {
+    const advanced = Placing.advance(step.state, this.now)
+    this.state = advanced.state
+    for (const command of step.commands) this.perform(command)
+    for (const command of advanced.commands) this.perform(command)
+    if (this.state.wakeAt >= this.wakesAt) return
+    this.wakesAt = Math.max(this.now + 1, Math.ceil(this.state.wakeAt))
+    this.agenda.add({ at: this.wakesAt, order: lastOrder, happening: { _tag: "Wakes" } })
+  }
+
+  private perform(command: State.Command): void {
+    switch (command._tag) {
+      case "Grant":
+        return this.grant(command)
+      case "Refuse":
+        return this.end(command.ticket, {
+          end: "refused",
+          refusal: command.error._tag,
+          retryAfterSeconds: "retryAfterSeconds" in command.error ? command.error.retryAfterSeconds : undefined
+        })
+      case "Load":
+        return this.load(command.plan)
+      case "GiveBack":
+        return
+      case "Emit":
+        return this.record(command.event)
+    }
+  }
+
+  private end(ticket: number, how: Pick<Outcome, "end" | "refusal" | "retryAfterSeconds">): void {
+    const arrival = this.open.get(ticket)
+    if (arrival === undefined) return
+    this.open.delete(ticket)
+    const placed = this.placements.get(ticket)
+    this.placements.delete(ticket)
+    const waitedMillis = placed?.queuedMillis ?? this.now - arrival.at
+    this.outcomes.push({ arrival, placed, waitedMillis, ...how })
+  }
+
+  private grant({ cold, slot, ticket }: State.Grant): void {
+    const arrival = this.open.get(ticket)
+    const bound = Slots.bound(this.state, slot.claim)
+    if (arrival === undefined || bound === undefined) return
+    this.state = bound
+    const { device, model, replica, request } = slot
+    const queuedMillis = Math.max(0, slot.since - arrival.at)
+    const reservation = State.reservationOf(request)
+    const placement = new Placement(
+      { request, model, replica, device, reservation, cold, queuedMillis },
+      { disableValidation: true }
+    )
+    this.placements.set(ticket, placement)
+    this.record({ _tag: "Placed", at: State.millis(this.now), placement })
+    this.agenda.add({
+      at: this.now + arrival.holdMillis,
+      order: arrival.endOrder ?? lastOrder - 1,
+      happening: { _tag: "Completes", claim: slot.claim, ticket }
+    })
+  }
+
+  private giveBack(claim: ReservationId, ticket: number): void {
+    const ending = Slots.releasing(this.state, claim)
+    if (ending === undefined) return
+    const served = this.open.get(ticket)?.served
+    this.end(ticket, { end: "completed", refusal: undefined, retryAfterSeconds: undefined })
+    this.settle(Slots.freed(ending.state, ending.slot, served, this.now))
+    for (const plan of [...this.makingRoom]) this.makeRoom(plan)
+  }
+
+  /** Bytes claimed of the device, over time. */
+  private account(id: DeviceId, next: Ledger.Ledger): void {
+    const before = this.ledgers.get(id)
+    const sums = this.memory.get(id)
+    if (before === undefined || sums === undefined) return
+    const share = ({ device, free }: Ledger.Ledger) => (device.total - free) / device.total
+    sums.area += share(before) * (this.now - sums.since)
+    sums.since = this.now
+    sums.peak = Math.max(sums.peak, share(next))
+    this.ledgers.set(id, next)
+  }
+
+  private load(plan: State.LoadPlan): void {
+    this.makingRoom.add(plan)
+    if (plan.evict.length > 0) {
+      const timeout: Happening = { _tag: "DrainTimeout", plan }
+      this.agenda.add({ at: this.now + this.world.options.drainTimeout, order: lastOrder, happening: timeout })
+    }
+    this.makeRoom(plan)
+  }
+
+  /** Goes on with a load as soon as nobody uses those who leave for it. */
+  private makeRoom(plan: State.LoadPlan): void {
+    const busy = plan.evict.some((id) => (FleetView.replica(this.state.view, id)?.taken ?? 0) > 0)
+    if (busy || !this.makingRoom.delete(plan)) return
+    for (const id of plan.evict) {
+      const entry = FleetView.replica(this.state.view, id)
+      const ledger = entry && this.ledgers.get(entry.status.device)
+      if (entry === undefined || ledger === undefined) continue
+      this.account(entry.status.device, Ledger.release(ledger, entry.status.reservation))
+      this.evictions += 1
+      this.settle(Loading.stopped(this.state, id, this.now))
+    }
+    const { device, replica, reservation, spec } = plan
+    const ledger = this.ledgers.get(device)
+    if (ledger === undefined) return
+    const reserved = Ledger.reserve(
+      ledger,
+      {
+        reservation,
+        owner: replica,
+        bytes: spec.claim,
+        shareable: spec.kvBytes,
+        within: null,
+        ttlMillis: this.world.options.reservationTtl
+      },
+      this.now
+    )
+    if (reserved._tag !== "Ok") {
+      return this.abandon(plan, reserved.message, reserved._tag === "OutOfMemory" ? reserved.free : null)
+    }
+    const committed = Ledger.commit(reserved.ledger, { reservation, state: "resident", ttlMillis: null }, this.now)
+    if (committed._tag !== "Ok") return this.abandon(plan, committed.message, null)
+    this.account(device, committed.ledger)
+    this.state = Loading.memoryReserved(this.state, plan, reserved.ledger.free)
+    const nth = this.loadsOf.get(spec.id) ?? 0
+    this.loadsOf.set(spec.id, nth + 1)
+    const { failure, millis, order = lastOrder - 2 } = this.world.loadOf(spec.id, nth)
+    this.agenda.add({
+      at: this.now + millis,
+      order,
+      happening: { _tag: "LoadEnds", plan, failure }
+    })
+  }
+
+  private abandon(plan: State.LoadPlan, reason: string, free: number | null): void {
+    this.settle(Loading.loadAbandoned(this.state, plan, reason, free, this.now))
+  }
+
+  private loadEnds(plan: State.LoadPlan, failure: string | null): void {
+    const { device, replica, reservation, spec } = plan
+    if (failure !== null) {
+      this.failedLoads += 1
+      const ledger = this.ledgers.get(device)
+      if (ledger !== undefined) this.account(device, Ledger.release(ledger, reservation))
+      const error = new LoadFailed({ model: spec.id, reason: failure, file: null })
+      const failed = Loading.loadFailed(this.state, plan, error, this.now)
+      const refused = Placing.failExhausted(failed.state, spec, this.now)
+      return this.settle({ state: refused.state, commands: [...failed.commands, ...refused.commands] })
+    }
+    this.pids += 1
+    const status = new ReplicaStatus(
+      {
+        replica,
+        device,
+        model: spec.id,
+        reservation,
+        state: "ready",
+        active: 0,
+        slots: spec.slots,
+        pid: this.pids,
+        rss: null,
+        since: State.millis(this.now),
+        lastFailure: null
+      },
+      { disableValidation: true }
+    )
+    this.settle(Loading.loaded(this.state, plan, status, this.now))
+  }
+
+  /** Nothing is held and nobody waits. */
+  get idle(): boolean {
+    return HashMap.isEmpty(this.state.slots) && this.state.queue.size === 0
+  }
+}
+
+/** Lets all of it happen. */
+export const run = (world: World): Course => {
+  const run = new Run(world)
+  const course = run.course()
+  if (!run.idle) throw new Error("a virtual fleet came to rest while somebody waited or held a place")
+  return course
+}
