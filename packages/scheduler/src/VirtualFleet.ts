@@ -207,26 +207,32 @@ class Run {
   private happen(happening: Happening): void {
     switch (happening._tag) {
       case "Arrives":
-        return this.arrives(happening.arrival)
+        this.arrives(happening.arrival)
+        return
       case "Leaves": {
         const arrival = this.open.get(happening.ticket)
         if (arrival === undefined || this.placements.has(happening.ticket)) return
         this.end(happening.ticket, { end: "left", refusal: undefined, retryAfterSeconds: undefined })
         const { commands, state } = Placing.withdraw(this.state, arrival, happening.ticket, this.now)
-        return this.settle({ state, commands })
+        this.settle({ state, commands })
+        return
       }
       case "Completes":
-        return this.giveBack(happening.claim, happening.ticket)
+        this.giveBack(happening.claim, happening.ticket)
+        return
       case "LoadEnds":
-        return this.loadEnds(happening.plan, happening.failure)
+        this.loadEnds(happening.plan, happening.failure)
+        return
       case "DrainTimeout": {
         if (!this.makingRoom.delete(happening.plan)) return
-        return this.abandon(happening.plan, "those who should make room did not finish in time", null)
+        this.abandon(happening.plan, "those who should make room did not finish in time", null)
+        return
       }
       case "Wakes":
         if (this.now < this.wakesAt) return
         this.wakesAt = Number.POSITIVE_INFINITY
-        return this.settle({ state: this.state, commands: [] })
+        this.settle({ state: this.state, commands: [] })
+        return
     }
   }
 
@@ -242,7 +248,10 @@ class Run {
     const { answer, commands, state } = Placing.arrive(this.state, asked, this.now)
     this.state = state
     for (const command of commands) this.perform(command)
-    if (answer._tag !== "Queued") return this.perform(answer)
+    if (answer._tag !== "Queued") {
+      this.perform(answer)
+      return
+    }
     if (Number.isFinite(arrival.leavesAfter)) {
       const leaves: Happening = { _tag: "Leaves", ticket }
       this.agenda.add({ at: at + arrival.leavesAfter, order: lastOrder, happening: leaves })
@@ -263,19 +272,23 @@ class Run {
   private perform(command: State.Command): void {
     switch (command._tag) {
       case "Grant":
-        return this.grant(command)
+        this.grant(command)
+        return
       case "Refuse":
-        return this.end(command.ticket, {
+        this.end(command.ticket, {
           end: "refused",
           refusal: command.error._tag,
           retryAfterSeconds: "retryAfterSeconds" in command.error ? command.error.retryAfterSeconds : undefined
         })
+        return
       case "Load":
-        return this.load(command.plan)
+        this.load(command.plan)
+        return
       case "GiveBack":
         return
       case "Emit":
-        return this.record(command.event)
+        this.record(command.event)
+        return
     }
   }
 
@@ -368,10 +381,14 @@ class Run {
       this.now
     )
     if (reserved._tag !== "Ok") {
-      return this.abandon(plan, reserved.message, reserved._tag === "OutOfMemory" ? reserved.free : null)
+      this.abandon(plan, reserved.message, reserved._tag === "OutOfMemory" ? reserved.free : null)
+      return
     }
     const committed = Ledger.commit(reserved.ledger, { reservation, state: "resident", ttlMillis: null }, this.now)
-    if (committed._tag !== "Ok") return this.abandon(plan, committed.message, null)
+    if (committed._tag !== "Ok") {
+      this.abandon(plan, committed.message, null)
+      return
+    }
     this.account(device, committed.ledger)
     this.state = Loading.memoryReserved(this.state, plan, reserved.ledger.free)
     const nth = this.loadsOf.get(spec.id) ?? 0
@@ -397,7 +414,8 @@ class Run {
       const error = new LoadFailed({ model: spec.id, reason: failure, file: null })
       const failed = Loading.loadFailed(this.state, plan, error, this.now)
       const refused = Placing.failExhausted(failed.state, spec, this.now)
-      return this.settle({ state: refused.state, commands: [...failed.commands, ...refused.commands] })
+      this.settle({ state: refused.state, commands: [...failed.commands, ...refused.commands] })
+      return
     }
     this.pids += 1
     const status = new ReplicaStatus(

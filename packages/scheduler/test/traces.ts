@@ -22,7 +22,10 @@ export const exponential = (random: () => number, mean: number) => -Math.log(1 -
 export const zipf = (random: () => number, n: number, s: number) => {
   const cumulative: Array<number> = []
   let sum = 0
-  for (let k = 0; k < n; k++) cumulative.push((sum += 1 / (k + 1) ** s))
+  for (let k = 0; k < n; k++) {
+    sum += 1 / (k + 1) ** s
+    cumulative.push(sum)
+  }
   return () => {
     const drawn = random() * sum
     return Math.max(
