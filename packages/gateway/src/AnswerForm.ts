@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { ChatAnswer, chatEncoder } from "./ChatAnswer.ts"
 import { CompletionAnswer, completionEncoder } from "./CompletionAnswer.ts"
 import type { EventEncoder } from "./EventStream.ts"
+import { ToolUse } from "./ToolCalls.ts"
 
 const Identity = Schema.Struct({
   id: SessionId,
@@ -19,7 +20,9 @@ export const ChatForm = Schema.TaggedStruct("Chat", {
   identity: Identity,
   n: Schema.Int,
   includeUsage: Schema.Boolean,
-  logprobs: Schema.Boolean
+  logprobs: Schema.Boolean,
+  /** What is told from text as calls; null or absent: nothing, for no tools were offered. */
+  tools: Schema.optional(Schema.NullOr(ToolUse))
 })
 
 export const CompletionForm = Schema.TaggedStruct("Completion", {
@@ -44,13 +47,13 @@ export const choicesOf = (form: AnswerForm): number => (form._tag === "Chat" ? f
 /** The chunks of a stream. */
 export const encoderOf = (form: AnswerForm): EventEncoder =>
   form._tag === "Chat"
-    ? chatEncoder(form.identity, form.n, form.includeUsage)
+    ? chatEncoder(form.identity, form.n, form.includeUsage, form.tools ?? null)
     : completionEncoder(form.identity, form.echoed, form.includeUsage)
 
 /** A whole answer, to be built from its events. */
 export const answerOf = (form: AnswerForm): ChatAnswer | CompletionAnswer =>
   form._tag === "Chat"
-    ? new ChatAnswer(form.identity, form.n, form.logprobs)
+    ? new ChatAnswer(form.identity, form.n, form.logprobs, form.tools ?? null)
     : new CompletionAnswer(form.identity, form.echoed, form)
 
 /** How many chunks a stream of these events has so far. */

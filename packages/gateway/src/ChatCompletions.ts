@@ -4,7 +4,7 @@ import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import { Effect } from "effect"
 import { answerOf, ChatForm, encoderOf } from "./AnswerForm.ts"
 import { authenticated, Principal } from "./Authentication.ts"
-import { toGenerationRequest } from "./ChatRequest.ts"
+import { offeredTools, toGenerationRequest } from "./ChatRequest.ts"
 import { makeIdentity, randomSeed } from "./CompletionIds.ts"
 import { endpoint } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
@@ -32,7 +32,8 @@ const handler = Effect.gen(function* () {
     identity,
     n: request.n,
     includeUsage: body.stream_options?.include_usage === true,
-    logprobs: body.logprobs === true
+    logprobs: body.logprobs === true,
+    tools: offeredTools(body).length > 0 ? { parallel: body.parallel_tool_calls !== false } : null
   })
   const keep = keeping(body, (yield* Principal).tenant, form)
   const generation = yield* begin("chat", identity.id, [request], keep)

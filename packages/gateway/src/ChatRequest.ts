@@ -1,18 +1,53 @@
 /** From a chat completion request to a generation. Pure. */
 import { ChatMessage, GenerationRequest, type Prompt } from "@helixflow/schema/Generation"
 import type { OpenAiChatMessage, OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
+import { type OpenAiTool, parseArguments } from "@helixflow/schema/OpenAiTools"
+import { Option } from "effect"
 import { toSampling, toStopping } from "./SamplingParameters.ts"
 
-const textOf = (content: OpenAiChatMessage["content"]): string =>
-  typeof content === "string" ? content : content.map((part) => part.text).join("")
+type Content = string | ReadonlyArray<{ readonly text: string }> | null | undefined
+
+const textOf = (content: Content): string =>
+  typeof content === "string" ? content : (content ?? []).map((part) => part.text).join("")
+
+const toolCalls = (message: OpenAiChatMessage): ChatMessage["tool_calls"] =>
+  message.role === "assistant" && message.tool_calls?.length
+    ? message.tool_calls.map(({ function: { arguments: text, name }, id, type }) => ({
+        id,
+        type,
+        function: { name, arguments: Option.getOrElse(parseArguments(text), () => ({})) }
+      }))
+    : undefined
 
 /** Parts of a text are one text: chat templates know no parts. */
-export const toChatPrompt = (messages: ReadonlyArray<OpenAiChatMessage>): Prompt => ({
-  _tag: "Chat",
-  messages: messages.map(
-    ({ role, content, name }) =>
-      new ChatMessage({ role, content: textOf(content), name: name ?? undefined }, { disableValidation: true })
+const toMessage = (message: OpenAiChatMessage): ChatMessage => {
+  const calls = toolCalls(message)
+  return new ChatMessage(
+    {
+      role: message.role,
+      content: textOf(message.content),
+      name: message.name ?? undefined,
+      ...(calls !== undefined && { tool_calls: calls }),
+      ...(message.role === "tool" && { tool_call_id: message.tool_call_id })
+    },
+    { disableValidation: true }
   )
+}
+
+/** What the model may call; nothing where it is told not to. */
+export const offeredTools = ({
+  tool_choice,
+  tools
+}: Pick<OpenAiChatRequest, "tools" | "tool_choice">): ReadonlyArray<OpenAiTool> =>
+  tool_choice === "none" ? [] : (tools ?? [])
+
+export const toChatPrompt = (
+  messages: ReadonlyArray<OpenAiChatMessage>,
+  tools: ReadonlyArray<OpenAiTool> = []
+): Prompt => ({
+  _tag: "Chat",
+  messages: messages.map(toMessage),
+  ...(tools.length > 0 && { tools })
 })
 
 export const toGenerationRequest = (
@@ -25,7 +60,7 @@ export const toGenerationRequest = (
   new GenerationRequest(
     {
       model: options.model,
-      prompt: toChatPrompt(body.messages),
+      prompt: toChatPrompt(body.messages, offeredTools(body)),
       n: body.n ?? 1,
       sampling: toSampling(body, options.seed),
       stopping: toStopping(body, body.max_completion_tokens ?? body.max_tokens ?? null),

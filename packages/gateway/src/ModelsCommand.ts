@@ -1,7 +1,12 @@
 /** `helixflow models` */
+import * as fs from "node:fs"
+import * as path from "node:path"
 import { Args, Command, Options } from "@effect/cli"
 import { HttpClientRequest } from "@effect/platform"
+import { scan } from "@helixflow/runtime/ModelStore"
+import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
 import { Console, Effect } from "effect"
+import { failed } from "./CommandFailure.ts"
 import { type CommandHelp, summary } from "./CommandHelp.ts"
 import { CatalogModel, CatalogModels } from "./ModelCatalogApi.ts"
 import { bytes } from "./PullProgress.ts"
@@ -89,21 +94,45 @@ const rmCommand = Command.make("rm", { model, ...serverOptions }, ({ model, ...s
   }).pipe(againstServer(server))
 ).pipe(Command.withDescription("Unload it and delete its folder."))
 
+/** A card without the fields for the hub that stand before it. */
+const withoutFrontMatter = (card: string): string => card.replace(/^---\n.*?\n---\n+/s, "").trimEnd()
+
+const readText = (file: string) => Effect.try(() => fs.readFileSync(file, "utf8"))
+
+const showCommand = Command.make("show", { model }, ({ model }) =>
+  Effect.gen(function* () {
+    const { modelsDirs } = yield* RuntimeConfig
+    const stored = scan(modelsDirs).names.get(model)
+    if (stored === undefined) return yield* failed(`There is no model \`${model}\` in ${modelsDirs.join(", ")}.`)
+    const card = yield* readText(path.join(stored.folder, "README.md")).pipe(
+      Effect.catchAll(() => failed(`\`${model}\` has no model card (README.md) in ${stored.folder}.`))
+    )
+    yield* Console.log(withoutFrontMatter(card))
+  })
+).pipe(Command.withDescription("Print the model card of a model on this machine; needs no server."))
+
 export const modelsCommand = Command.make("models", { json, ...serverOptions }, ({ json, ...server }) =>
   list(json).pipe(againstServer(server))
 ).pipe(
   Command.withDescription("List the models of a running server, load, unload and remove them."),
-  Command.withSubcommands([lsCommand, loadCommand, unloadCommand, rmCommand])
+  Command.withSubcommands([lsCommand, showCommand, loadCommand, unloadCommand, rmCommand])
 )
 
 export const modelsHelp: CommandHelp = {
-  usage: ["models [options]", "models load|unload|rm <model> [options]"],
+  usage: ["models [options]", "models show <model>", "models load|unload|rm <model> [options]"],
   examples: [
     ["helixflow models", "a table"],
     ["helixflow models --json", "for scripts"],
+    ["helixflow models show helix-demo", "what it is, how good, how it was made"],
     ["helixflow models load org/name", "before anyone asks for it"],
     ["helixflow models rm org/name", "what `helixflow pull` fetched"]
   ]
 }
 
-export const modelsSubcommands = [summary(lsCommand), summary(loadCommand), summary(unloadCommand), summary(rmCommand)]
+export const modelsSubcommands = [
+  summary(lsCommand),
+  summary(showCommand),
+  summary(loadCommand),
+  summary(unloadCommand),
+  summary(rmCommand)
+]

@@ -62,7 +62,48 @@ describe("The chunks of a chat", () => {
   })
 })
 
+const called = 'Wait.<tool_call>{"name": "get_time", "arguments": {"city": "Oslo"}}</tool_call>'
+const call = {
+  id: "call_1_0_0",
+  type: "function",
+  function: { name: "get_time", arguments: '{"city":"Oslo"}' }
+}
+
+describe("The chunks of a chat with tools", () => {
+  it("have calls in a chunk of their own and end for their sake", () => {
+    const { encode } = chatEncoder(identity, 1, false, { parallel: true })
+    const deltas = [called.slice(0, 10), called.slice(10, 40), called.slice(40)].map((text) => delta({ text }))
+    const frames = [...deltas, delta({ finish: "stop" })].flatMap(encode)
+    const unfinished = { logprobs: null, finish_reason: null }
+    assert.deepStrictEqual(chunks(frames), [
+      [{ index: 0, delta: { content: "Wait." }, ...unfinished }],
+      [{ index: 0, delta: { tool_calls: [{ index: 0, ...call }] }, ...unfinished }],
+      [{ index: 0, delta: {}, logprobs: null, finish_reason: "tool_calls" }]
+    ])
+  })
+
+  it("are text where no tool was offered", () => {
+    const { encode } = chatEncoder(identity, 1, false)
+    const [[first], [last]] = chunks(encode(delta({ text: called, finish: "stop" })))
+    assert.strictEqual(first.delta.content, called)
+    assert.strictEqual(last.finish_reason, "stop")
+  })
+})
+
 describe("A whole chat", () => {
+  it("has calls besides its text, and no text where there is none", () => {
+    const answerTo = (text: string) => {
+      const answer = new ChatAnswer(identity, 1, false, { parallel: true })
+      answer.add(delta({ text, finish: "stop" }))
+      return answer.body.choices[0]
+    }
+    const message = { role: "assistant", refusal: null, tool_calls: [call] }
+    assert.deepStrictEqual(answerTo(called)?.message, { ...message, content: "Wait." })
+    assert.deepStrictEqual(answerTo(called.slice("Wait.".length))?.message, { ...message, content: null })
+    assert.strictEqual(answerTo(called)?.finish_reason, "tool_calls")
+    assert.strictEqual(answerTo("No.")?.finish_reason, "stop")
+  })
+
   it("has the text of all deltas of each choice", () => {
     const answer = new ChatAnswer(identity, 2, true)
     answer.add(delta({ text: "a", logprobs: [logprob] }))

@@ -102,4 +102,26 @@ describe("A chat completion request", () => {
       )
     }
   })
+
+  it("gives the template its tools, the calls of earlier answers and their results", () => {
+    const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }]
+    const tool_calls = [{ id: "call_1", type: "function", function: { name: "f", arguments: '{"x": 1}' } }]
+    const messages = [
+      { role: "user", content: "hi" },
+      { role: "assistant", content: null, tool_calls },
+      { role: "tool", content: "2", tool_call_id: "call_1" }
+    ]
+    const { prompt } = generation({ messages, tools, tool_choice: "auto" })
+    assert.strictEqual(prompt._tag, "Chat")
+    if (prompt._tag !== "Chat") return
+    assert.deepStrictEqual(prompt.tools, tools)
+    const [, answer, result] = prompt.messages
+    assert.strictEqual(answer?.content, "")
+    assert.deepStrictEqual(answer?.tool_calls, [
+      { id: "call_1", type: "function", function: { name: "f", arguments: { x: 1 } } }
+    ])
+    assert.strictEqual(result?.tool_call_id, "call_1")
+    const without = generation({ tools, tool_choice: "none" }).prompt
+    assert.isFalse("tools" in without)
+  })
 })

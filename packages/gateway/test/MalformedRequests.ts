@@ -97,6 +97,14 @@ const wrong: ReadonlyArray<Wrong> = [
         [{ role: "user", content: "hi", name: 1 }],
         [{ role: "tool", content: "hi" }],
         [{ role: "assistant", content: "hi", tool_calls: [{ id: "a" }] }],
+        [{ role: "assistant" }],
+        [{ role: "assistant", content: null, tool_calls: [] }],
+        [
+          {
+            role: "assistant",
+            tool_calls: [{ id: "a", type: "function", function: { name: "f", arguments: "no JSON" } }]
+          }
+        ],
         [
           { role: "user", content: "hi" },
           { role: "function", content: "hi", name: "f" }
@@ -107,8 +115,18 @@ const wrong: ReadonlyArray<Wrong> = [
       top_logprobs: [...notInteger, -1, 21, 5],
       response_format: ["text", 1, { type: "json_object" }, { type: "json_schema", json_schema: {} }, {}],
       modalities: ["text", ["audio"], ["text", "audio"], []],
-      tools: [1, "a", {}, [{ type: "function", function: { name: "f" } }]],
-      tool_choice: ["auto", "required", {}, 1],
+      tools: [
+        1,
+        "a",
+        {},
+        [{ type: "function" }],
+        [{ type: "function", function: { name: "no name" } }],
+        [{ type: "function", function: { name: "f", parameters: [] } }],
+        [{ type: "function", function: { name: "f", strict: true } }],
+        [{ type: "custom", custom: { name: "f" } }]
+      ],
+      tool_choice: ["auto", "required", { type: "function", function: { name: "f" } }, 1],
+      parallel_tool_calls: notBoolean,
       functions: [[{ name: "f" }], 1],
       function_call: ["auto", { name: "f" }],
       store: [1, "false"],

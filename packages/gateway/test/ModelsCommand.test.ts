@@ -52,6 +52,17 @@ layer(Setting.layer, { timeout: 60_000, excludeTestServices: true })("the models
     })
   )
 
+  it.effect("have cards, which are shown without a server", () =>
+    Effect.gen(function* () {
+      const { code, stdout } = yield* helixflow(["models", "show", "helix-demo"])
+      expect(code).toBe(0)
+      expect(stdout).toMatch(/^# helix-demo\n/)
+      expect(stdout).toContain("| **all** |")
+      const missing = yield* helixflow(["models", "show", "nobody"])
+      expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining("There is no model `nobody`") })
+    })
+  )
+
   it.effect("are refused what would harm the server, with a reason", () =>
     Effect.gen(function* () {
       const refusals = [

@@ -88,7 +88,12 @@ describe("A refusal", () => {
       "response_format",
       "unsupported_value"
     ])
-    assert.deepStrictEqual(chat({ tools: [{ type: "function" }] }).slice(0, 2), ["tools", "unsupported_value"])
+    assert.deepStrictEqual(chat({ tools: [{ type: "custom" }] }).slice(0, 2), ["tools[0]", "unsupported_value"])
+    assert.deepStrictEqual(chat({ tool_choice: "required" }), [
+      "tool_choice",
+      "unsupported_value",
+      `Unsupported value for 'tool_choice': "required". Only 'auto' and 'none' are supported: a model can't be made to call.`
+    ])
     const image = [{ type: "image_url", image_url: { url: "data:" } }]
     assert.deepStrictEqual(chat({ messages: [{ role: "user", content: image }] }), [
       "messages[0].content[0]",
@@ -100,6 +105,7 @@ describe("A refusal", () => {
   it("names one of two parameters that do not go together", () => {
     assert.deepStrictEqual(chat({ max_tokens: 1, max_completion_tokens: 2 })[0], "max_tokens")
     assert.deepStrictEqual(chat({ top_logprobs: 2 })[0], "top_logprobs")
+    assert.deepStrictEqual(chat({ tool_choice: "auto" })[0], "tool_choice")
     assert.deepStrictEqual(chat({ stream_options: { include_usage: true } })[0], "stream_options")
     assert.deepStrictEqual(chat({ max_tokens: 1, min_tokens: 2 })[0], "min_tokens")
     assert.deepStrictEqual(completion({ n: 2, best_of: 1 })[0], "best_of")

@@ -10,7 +10,7 @@ import { contentOf, type TokenizerConfig } from "./ModelConfig.ts"
 export interface Conversation {
   readonly messages: ReadonlyArray<ChatMessage>
   /** What the model may call, as OpenAI's API describes tools. */
-  readonly tools?: ReadonlyArray<object>
+  readonly tools?: ReadonlyArray<object> | undefined
   /** Texts that the answer is to be based on. */
   readonly documents?: ReadonlyArray<object>
 }
@@ -46,7 +46,16 @@ export class ChatTemplate {
    * The prompt, up to where the assistant's answer begins. Throws `InvalidRequest`: templates refuse what their model was not
    * made for, e.g. two user messages in a row.
    */
-  render({ messages, tools, documents }: Conversation): string {
+  render(conversation: Conversation): string {
+    const { tools } = conversation
+    const text = this.#render(conversation)
+    if (tools !== undefined && text === this.#render({ ...conversation, tools: undefined })) {
+      throw new InvalidRequest({ reason: "The model's chat template has no place for tools.", param: "tools" })
+    }
+    return text
+  }
+
+  #render({ messages, tools, documents }: Conversation): string {
     const template = tools === undefined ? this.#template : (this.#toolUse ?? this.#template)
     try {
       return template.render({

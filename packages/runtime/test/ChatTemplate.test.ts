@@ -21,6 +21,14 @@ describe("ChatTemplate", () => {
     expect(plain("{{ documents[0].text }}").render({ messages, documents: [{ text: "facts" }] })).toBe("facts")
   })
 
+  it("refuses tools where it has no place for them", () => {
+    const template = plain("{{ messages[1].content }}")
+    expect(template.render({ messages })).toBe("Hi")
+    expect(() => template.render({ messages, tools: [{ type: "function", function: { name: "weather" } }] })).toThrow(
+      new InvalidRequest({ reason: "The model's chat template has no place for tools.", param: "tools" })
+    )
+  })
+
   it("can ask for the date", () => {
     const year = plain("{{ strftime_now('%Y') }}").render({ messages })
     expect(Number(year)).toBeGreaterThan(2024)

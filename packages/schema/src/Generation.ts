@@ -102,15 +102,31 @@ export class TokenLogprob extends Schema.Class<TokenLogprob>("TokenLogprob")({
 export const ChatRole = Schema.Literal("system", "developer", "user", "assistant", "tool")
 export type ChatRole = typeof ChatRole.Type
 
+const AnyObject = Schema.Record({ key: Schema.String, value: Schema.Unknown })
+
+/** A call of a tool, in the form that chat templates take: the arguments are an object, not its JSON. */
+const TemplateToolCall = Schema.Struct({
+  id: Schema.String,
+  type: Schema.Literal("function"),
+  function: Schema.Struct({ name: Schema.String, arguments: AnyObject })
+})
+
+/** A message under the names that chat templates have for its parts. */
 export class ChatMessage extends Schema.Class<ChatMessage>("ChatMessage")({
   role: ChatRole,
   content: Schema.String,
-  name: Schema.optional(Schema.String)
+  name: Schema.optional(Schema.String),
+  tool_calls: Schema.optional(Schema.Array(TemplateToolCall)),
+  tool_call_id: Schema.optional(Schema.String)
 }) {}
 
 /** What is turned into token ids by the model's own chat template and tokenizer, in the worker. */
 export const Prompt = Schema.Union(
-  Schema.TaggedStruct("Chat", { messages: Schema.Array(ChatMessage) }),
+  Schema.TaggedStruct("Chat", {
+    messages: Schema.Array(ChatMessage),
+    /** What the model may call, as OpenAI's API describes tools; absent: nothing. */
+    tools: Schema.optional(Schema.Array(AnyObject))
+  }),
   Schema.TaggedStruct("Text", {
     text: Schema.String,
     addSpecialTokens: Schema.Boolean,

@@ -16,8 +16,9 @@ import {
 } from "./OpenAiParameter.ts"
 import { queueFields } from "./OpenAiQueue.ts"
 import { relatedIssue, samplingFields } from "./OpenAiSampling.ts"
+import { OpenAiToolCall, OpenAiToolChoice, OpenAiToolList } from "./OpenAiTools.ts"
 
-const noTools = "Tools are not supported."
+const noFunctions = "Functions are not supported: use tools."
 const nothingElse = Schema.Array(Schema.Unknown).pipe(
   Schema.filter((items) => items.length === 0),
   expected("an empty array")
@@ -47,15 +48,22 @@ const message = <Role extends string>(role: Role) => ({
   name: nullish(Text)
 })
 
-/** What an answer of this API has besides its text is taken back as long as it is empty. */
+/** An answer of this API is taken back: its text, its calls, and what else it has as long as that is empty. */
 const AssistantMessage = Schema.Struct({
   ...message("assistant"),
+  content: nullish(Content),
   refusal: unsupported("Refusals are not supported."),
   audio: unsupported("Audio is not supported."),
   annotations: neutral(nothingElse, "Annotations are not supported."),
-  tool_calls: neutral(nothingElse, noTools),
-  function_call: unsupported(noTools)
-})
+  tool_calls: nullish(Schema.Array(OpenAiToolCall).pipe(expected("an array of tool calls"))),
+  function_call: unsupported(noFunctions)
+}).pipe(
+  Schema.filter(({ content, tool_calls }) =>
+    content == null && !tool_calls?.length
+      ? { path: ["content"], message: "'content' may only be left out where there are 'tool_calls'." }
+      : undefined
+  )
+)
 
 const ToolMessage = Schema.Struct({ ...message("tool"), tool_call_id: Text })
 
@@ -81,13 +89,14 @@ export const OpenAiChatRequest = Schema.Struct({
   max_completion_tokens: nullish(PositiveInteger),
   logprobs: nullish(Bool),
   top_logprobs: nullish(IntegerBetween(0, 20)),
+  parallel_tool_calls: nullish(Bool),
 
   response_format: neutral(Schema.Struct({ type: Schema.Literal("text") }), 'Only {"type": "text"} is supported.'),
   modalities: neutral(Schema.Tuple(Schema.Literal("text")), 'Only ["text"] is supported.'),
-  tools: neutral(nothingElse, noTools),
-  tool_choice: neutral(Schema.Literal("none"), noTools),
-  functions: neutral(nothingElse, noTools),
-  function_call: neutral(Schema.Literal("none"), noTools),
+  tools: nullish(OpenAiToolList),
+  tool_choice: neutral(OpenAiToolChoice, "Only 'auto' and 'none' are supported: a model can't be made to call."),
+  functions: neutral(nothingElse, noFunctions),
+  function_call: neutral(Schema.Literal("none"), noFunctions),
   store: nullish(Bool),
   reasoning_effort: neutral(Schema.Literal("none"), "Only 'none' is supported."),
   verbosity: neutral(Schema.Literal("medium"), "Only 'medium' is supported."),
@@ -101,8 +110,7 @@ export const OpenAiChatRequest = Schema.Struct({
   safety_identifier: nullish(Text),
   prompt_cache_key: nullish(Text),
   prompt_cache_retention: nullish(Text),
-  prompt_cache_options: nullish(Schema.Object.pipe(expected("an object"))),
-  parallel_tool_calls: nullish(Bool)
+  prompt_cache_options: nullish(Schema.Object.pipe(expected("an object")))
 }).pipe(
   expected("a JSON object"),
   Schema.filter((body) => {
@@ -112,6 +120,9 @@ export const OpenAiChatRequest = Schema.Struct({
     }
     if (body.top_logprobs && body.logprobs !== true) {
       return { path: ["top_logprobs"], message: "'top_logprobs' is only allowed when 'logprobs' is true." }
+    }
+    if (body.tool_choice != null && !body.tools?.length && body.tool_choice !== "none") {
+      return { path: ["tool_choice"], message: "'tool_choice' is only allowed with 'tools'." }
     }
     return relatedIssue({ ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens })
   })
