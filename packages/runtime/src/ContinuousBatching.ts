@@ -47,6 +47,7 @@ export interface ContinuousBatchingOptions {
 export class ContinuousBatching implements TextEngine {
   readonly task = "text-generation"
   readonly limits: TextEngine["limits"]
+  readonly isOffThread: boolean
   readonly #options: ContinuousBatchingOptions
   readonly #decoder: Decoder
   readonly #sampler: Sampler
@@ -69,6 +70,7 @@ export class ContinuousBatching implements TextEngine {
   constructor(options: ContinuousBatchingOptions) {
     this.#options = options
     this.#decoder = options.decoder
+    this.isOffThread = options.decoder.isOffThread ?? false
     this.#now = options.now ?? (() => performance.now())
     this.#sampler = new Sampler(options.decoder.vocabulary)
     this.limits = { vocabulary: options.decoder.vocabulary, context: options.context }
@@ -291,7 +293,10 @@ export class ContinuousBatching implements TextEngine {
   #draft(sequence: Sequence): ReadonlyArray<number> {
     const count = this.#draftable(sequence)
     if (count <= 0 || this.#decoder.verify === undefined) return []
-    sequence.lookup ??= new PromptLookup(sequence.tokens, DRAFT_ORDER)
+    if (sequence.lookup === null) {
+      sequence.lookup = new PromptLookup(sequence.tokens, DRAFT_ORDER)
+      this.#gate.begin()
+    }
     const draft = sequence.lookup.draft(count)
     return draft.length > 0 && this.#gate.admits() ? draft : []
   }

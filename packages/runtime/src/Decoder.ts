@@ -54,6 +54,8 @@ export interface Decoder {
   readonly clear: (slot: number) => void
   /** Stops the computation under way, if there is one: it rejects. Absent where a computation can't be stopped. */
   readonly abort?: () => void
+  /** Whether the thread is free meanwhile. */
+  readonly isOffThread?: boolean
   /** Frees the model, after stopping what is computed. */
   readonly close: () => Promise<void>
 }

@@ -43,6 +43,8 @@ interface EngineBase {
   readonly detokenize: (tokens: ReadonlyArray<TokenId>) => string
   /** Ends what the request has in the engine; unknown requests are none. */
   readonly cancel: (request: string) => void
+  /** Whether the thread is free for messages while a step computes; it is not unless said. */
+  readonly isOffThread?: boolean
   /** Computes a bounded piece of work. Rejects only if the engine as a whole is broken. */
   readonly step: () => Promise<StepResult>
   /** Frees the model. Memory returns to the system only with the end of the process. */

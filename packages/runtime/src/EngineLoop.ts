@@ -1,6 +1,6 @@
 /**
- * Runs an engine's steps, one after the other, while there is work and somebody listens. A step may block the thread, so
- * messages are served between two steps at the latest; there is no wait while there is work.
+ * Runs an engine's steps, one after the other, while there is work and somebody listens. A step may block the thread; then messages are
+ * served between two steps. There is no other wait while there is work.
  */
 import { setImmediate } from "node:timers/promises"
 import type { Engine, StepResult } from "./Engine.ts"
@@ -56,7 +56,8 @@ export class EngineLoop {
       const result = await step
       this.#steps++
       if (result.batches.length > 0 || result.failures.length > 0) await this.#options.publish(result)
-      await setImmediate()
+      // what was published goes out, and messages come in, while the next step computes, or else before it
+      if (this.#engine.isOffThread !== true) await setImmediate()
     }
   }
 }

@@ -74,6 +74,7 @@ export class FfiDecoder implements Decoder {
   readonly swap: Decoder["swap"] = (slot, other) => this.#cache.swap(slot, other)
   readonly copy: Decoder["copy"] = (from, to) => this.#cache.copy(from, to)
   readonly clear: Decoder["clear"] = (slot) => this.#cache.clear(slot)
+  readonly isOffThread = true
   readonly abort = () => this.#session.abort()
 
   readonly close: Decoder["close"] = async () => {

@@ -5,6 +5,7 @@ import { type Bytes, ModelId } from "@helixflow/schema/Ids"
 import { EngineChoice, ModelSpec, Placing, PolicyName } from "@helixflow/schema/Model"
 import { Either, Option, ParseResult, Schema } from "effect"
 import { parseBytes } from "./DeviceDeclaration.ts"
+import type { ModelFolder } from "./ModelFolder.ts"
 import { Dtype } from "./ModelGraph.ts"
 
 const Amount = Schema.transformOrFail(Schema.Union(Schema.Number, Schema.String), Schema.Number, {
@@ -94,6 +95,13 @@ const defaultKvCache = 2 * 2 ** 30
 
 /** What a replica may keep of computed prefixes unasked, bytes; never more than its slots take. */
 const defaultPrefixCache = 256 * 2 ** 20
+
+/** Below, threads wait for each other for longer than they compute, bytes. */
+const tiny = 4 * 2 ** 20
+
+/** Threads of a model that doesn't say; null: the node's. */
+export const threadsOf = ({ graphBytes, task }: Pick<ModelFolder, "graphBytes" | "task">): number | null =>
+  task === "text-generation" && graphBytes < tiny ? 1 : null
 
 /** What a model's files say of it. */
 export interface Described {

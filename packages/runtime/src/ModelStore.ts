@@ -182,7 +182,7 @@ const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read
         return {
           folder,
           engine: settings.engine,
-          threads: settings.threads ?? null,
+          threads: settings.threads ?? ModelSettings.threadsOf(files),
           spec: ModelSettings.toSpec(name, { ...files, created }, settings, policy)
         }
       },

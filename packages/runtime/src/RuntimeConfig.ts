@@ -193,7 +193,8 @@ export const settings = {
     name: "HELIX_THREADS",
     defaultText: "the machine's CPUs divided by the devices",
     description:
-      "Threads that a replica computes an operator with; `threads` in a model's `helixflow.json` wins. Replicas that compute at the " +
+      "Threads that a replica computes an operator with; `threads` in a model's `helixflow.json` wins, and graphs of text models below " +
+      "4 MiB have one, because more would only wait for each other. Replicas that compute at the " +
       "same time share the CPUs equally, so fewer are worth setting only where many replicas compute all the time.",
     fallback: Option.none,
     parse: (text) => {

@@ -5,8 +5,8 @@
 
 /** Weight of the newest observation. */
 const NEWEST = 0.1
-/** Drafts that are passed over before one is tried again, when they did not pay. */
-const RETRY_AFTER = 32
+/** Drafts that are passed over before one is tried again, when they did not pay: twice as many after each that did not either. */
+const RETRY_AFTER = { least: 16, most: 1024 }
 
 export class SpeculationGate {
   /** Milliseconds of a plain step; null until one was seen. */
@@ -14,6 +14,12 @@ export class SpeculationGate {
   /** Milliseconds and tokens of a step with a draft. */
   #drafted: { readonly millis: number; readonly tokens: number } | null = null
   #passedOver = 0
+  #retryAfter = RETRY_AFTER.least
+
+  /** Another text than before: it may repeat itself where the last one didn't. */
+  begin(): void {
+    this.#retryAfter = Math.min(this.#retryAfter, 2 * RETRY_AFTER.least)
+  }
 
   observePlain(millis: number): void {
     this.#plain = blend(this.#plain, millis)
@@ -25,14 +31,19 @@ export class SpeculationGate {
       millis: blend(this.#drafted?.millis ?? null, millis),
       tokens: blend(this.#drafted?.tokens ?? null, tokens)
     }
+    this.#retryAfter = this.#pays() ? RETRY_AFTER.least : Math.min(RETRY_AFTER.most, this.#retryAfter * 2)
   }
 
   /** To be asked once for each draft there is. The first ones are tried: nothing is known of them. */
   admits(): boolean {
     if (this.#plain === null) return false
-    if (this.#drafted === null || this.#drafted.millis < this.#plain * this.#drafted.tokens) return true
-    this.#passedOver = (this.#passedOver + 1) % RETRY_AFTER
+    if (this.#drafted === null || this.#pays()) return true
+    this.#passedOver = (this.#passedOver + 1) % this.#retryAfter
     return this.#passedOver === 0
+  }
+
+  #pays(): boolean {
+    return this.#drafted !== null && this.#drafted.millis < (this.#plain ?? 0) * this.#drafted.tokens
   }
 }
 

@@ -4,7 +4,7 @@ import type { StepResult, TextEngine } from "../src/Engine.ts"
 import { EngineLoop } from "../src/EngineLoop.ts"
 
 /** An engine whose steps end when the test says so. */
-function makeEngine() {
+function makeEngine(options: Pick<TextEngine, "isOffThread"> = {}) {
   const steps: Array<PromiseWithResolvers<StepResult>> = []
   const engine: TextEngine = {
     task: "text-generation",
@@ -19,7 +19,8 @@ function makeEngine() {
       steps.push(step)
       return step.promise
     },
-    close: async () => {}
+    close: async () => {},
+    ...options
   }
   return { engine, steps }
 }
@@ -42,7 +43,27 @@ function withResolvers<A>(): PromiseWithResolvers<A> {
 
 const nothing: StepResult = { batches: [], failures: [] }
 
+/** How many steps begin before messages are served. */
+const stepsInOneTurn = async (options: Pick<TextEngine, "isOffThread">) => {
+  const { engine, steps } = makeEngine(options)
+  const loop = new EngineLoop(engine, { publish: async () => {}, isHeard: () => true })
+  loop.run().catch(() => {})
+  const turn = setImmediate()
+  for (let step = 0; step < 3; step++) {
+    steps[step]?.resolve(nothing)
+    for (let tick = 0; tick < 9; tick++) await Promise.resolve()
+  }
+  const begun = steps.length
+  await turn
+  return begun
+}
+
 describe("EngineLoop", () => {
+  it("serves messages between steps that block the thread, and doesn't wait for them where steps don't", async () => {
+    expect(await stepsInOneTurn({})).toBe(1)
+    expect(await stepsInOneTurn({ isOffThread: true })).toBe(4)
+  })
+
   it("knows when a step that leaves the thread free is over", async () => {
     const { engine, steps } = makeEngine()
     const loop = new EngineLoop(engine, { publish: async () => {}, isHeard: () => true })

@@ -45,6 +45,15 @@ describe("the model store", () => {
     assert.deepInclude(said, { id: "renamed", weights: 1.5 * 2 ** 30, replicas: 2, context: 64, slots: 3 })
   })
 
+  it("computes tiny text models with one thread, unless another number is said", () => {
+    chat("tiny")
+    settings(chat("said"), { threads: 3 })
+    writeTinyEmbeddingModel(path.join(root, "vectors"))
+    const { models } = scan([root])
+    const threads = Object.fromEntries([...models].map(([name, model]) => [name, model.threads]))
+    assert.deepStrictEqual(threads, { said: 3, tiny: 1, vectors: null })
+  })
+
   it("takes over where a model's operator wants its replicas, and the pool's policy where nothing is said", () => {
     chat("any")
     settings(chat("one"), {

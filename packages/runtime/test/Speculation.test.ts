@@ -63,6 +63,21 @@ describe("the gate of speculation", () => {
     assert.deepStrictEqual(answers.indexOf(true), 31)
   })
 
+  it("tries less and less often while trying doesn't pay, and as often as at first with another text", () => {
+    const gate = seen(10, 30, 1)
+    const waits = () => {
+      for (let wait = 1; ; wait++) if (gate.admits()) return wait
+    }
+    const trials = Array.from({ length: 7 }, () => {
+      const wait = waits()
+      gate.observeDrafted(30, 1)
+      return wait
+    })
+    assert.deepStrictEqual(trials, [32, 64, 128, 256, 512, 1024, 1024])
+    gate.begin()
+    assert.strictEqual(waits(), 32)
+  })
+
   it("opens again when drafts have become good", () => {
     const gate = seen(10, 15, 1)
     for (let n = 0; n < 20; n++) gate.observeDrafted(15, 5)
