@@ -1,0 +1,279 @@
+/**
+ * What does a placement decision cost as the fleet grows, and how well does it use memory? 1,000 models over 100 to 10,000 devices of
+ * four sizes that are full but for a little, in four situations; every sample is a decision and the change of the view that follows
+ * from it, as the scheduler makes them. Then small fleets that are filled until nothing fits, beside the best packing there is of the
+ * same models, found by trying all.
+ */
+import * as Decide from "@helixflow/scheduler/Decide"
+import * as FleetView from "@helixflow/scheduler/FleetView"
+import { defaults } from "@helixflow/scheduler/SchedulerOptions"
+import * as Survey from "@helixflow/scheduler/Survey"
+import { Device, DeviceStatus } from "@helixflow/schema/Device"
+import { Bytes, DeviceId, Millis, ModelId, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import { ModelSpec, type PolicyName, ReplicaStatus } from "@helixflow/schema/Model"
+import * as Hardware from "./Hardware.ts"
+import { print } from "./Report.ts"
+
+const GiB = 2 ** 30
+const deviceSizes = [24, 48, 80, 141]
+const models = 1_000
+const samples = 2_000
+const warmUp = 1_000
+const now = 1_000_000
+const policies: ReadonlyArray<PolicyName> = ["best-fit", "first-fit", "round-robin", "least-loaded"]
+
+/** Numbers in [0, 1) that are the same in every run. */
+const randomFrom = (seed: number) => () => {
+  seed = (seed + 0x6d2b79f5) | 0
+  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+  return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+}
+
+const device = (index: number, gib: number) =>
+  new Device({
+    id: DeviceId.make(`node-${Math.floor(index / 8)}/cuda:${index}`),
+    kind: "cuda",
+    name: `${gib} GiB`,
+    total: Bytes.make(gib * GiB)
+  })
+
+const model = (index: number, claim: number, policy: PolicyName) =>
+  new ModelSpec(
+    {
+      id: ModelId.make(`model-${index}`),
+      aliases: [],
+      task: "text-generation",
+      context: 4096,
+      slots: 8,
+      weights: Bytes.make(Math.round(claim)),
+      kvPerToken: Bytes.make(0),
+      replicas: 64,
+      policy,
+      sampling: {},
+      created: 0
+    },
+    { disableValidation: true }
+  )
+
+let replicas = 0
+
+/** A replica of the model is on the device and ready; it was used last at the time. */
+const load = (view: FleetView.FleetView, spec: ModelSpec, on: DeviceId, at: number) => {
+  const id = makeReplicaId(on, spec.id, replicas++)
+  const status = new ReplicaStatus(
+    {
+      replica: id,
+      device: on,
+      model: spec.id,
+      reservation: ReservationId.make(id),
+      state: "ready",
+      active: 0,
+      slots: spec.slots,
+      pid: 1,
+      rss: null,
+      since: Millis.make(0),
+      lastFailure: null
+    },
+    { disableValidation: true }
+  )
+  const loading = FleetView.assumeLoad(view, status, spec.claim, at)
+  return { id, view: FleetView.updateReplica(loading, id, () => ({ life: "running" })) }
+}
+
+interface Fleet {
+  view: FleetView.FleetView
+  readonly loaded: Array<ReplicaId>
+  readonly specs: ReadonlyArray<ModelSpec>
+}
+
+/** A fleet in which models were loaded wherever they fit until many in a row did not. */
+const filled = (devices: number, policy: PolicyName, random: () => number): Fleet => {
+  // most models are small
+  const specs = Array.from({ length: models }, (_, index) => model(index, 2 * GiB * 32 ** (random() ** 2), policy))
+  let view = FleetView.withModels(FleetView.empty, specs)
+  for (let index = 0; index < devices; index++) {
+    const made = device(index, deviceSizes[index % deviceSizes.length] ?? 24)
+    const status = { device: made, free: made.total, claims: [], version: 0 }
+    view = FleetView.observeDevice(view, new DeviceStatus(status, { disableValidation: true }))
+  }
+  const loaded: Array<ReplicaId> = []
+  for (let misses = 0; misses < 50; ) {
+    const spec = specs[Math.floor(random() * models)]
+    const on = spec && Survey.survey(view, { spec, evicts: false, patientUntil: 0 }, now, defaults).load?.device
+    if (spec === undefined || on === undefined) {
+      misses += 1
+      continue
+    }
+    const done = load(view, spec, on, Math.floor(random() * now))
+    view = done.view
+    loaded.push(done.id)
+  }
+  return { view, loaded, specs }
+}
+
+interface Situation {
+  readonly name: string
+  /** One decision, and the fleet as it is afterwards. */
+  readonly decide: (fleet: Fleet, random: () => number, policy: PolicyName) => void
+}
+
+const decide = ({ view }: Fleet, spec: ModelSpec): Decide.Decision =>
+  Decide.decide(view, { spec, not: [], since: 0, deadline: now + 10_000 }, now, defaults)
+
+/** A model that nothing is loaded of. */
+let asked = 0
+const fresh = (claim: number, policy: PolicyName) => model(models + asked++, claim, policy)
+
+const situations: ReadonlyArray<Situation> = [
+  {
+    name: "ready: a replica has a free slot",
+    decide: (fleet, random) => {
+      const spec = fleet.specs[Math.floor(random() * models)]
+      if (spec === undefined) return
+      const decision = decide(fleet, spec)
+      if (decision._tag !== "Placed") return
+      const id = decision.replica.status.replica
+      fleet.view = FleetView.takeSlot(FleetView.takeSlot(fleet.view, id, 1, now), id, -1, now)
+    }
+  },
+  {
+    name: "load: it fits somewhere",
+    decide: (fleet, random, policy) => {
+      const at = Math.floor(random() * fleet.loaded.length)
+      const gone = fleet.loaded[at]
+      if (gone === undefined) return
+      const leaves = FleetView.replica(fleet.view, gone)
+      if (leaves === undefined) return
+      const bytes = FleetView.bytesOf(fleet.view, leaves)
+      fleet.view = FleetView.forgetReplica(fleet.view, gone, 0)
+      const spec = fresh(bytes * (0.5 + random() / 2), policy)
+      const decision = decide(fleet, spec)
+      if (decision._tag !== "Load") throw new Error("the model did not fit")
+      const done = load(fleet.view, spec, decision.device, Math.floor(random() * now))
+      fleet.view = done.view
+      fleet.loaded[at] = done.id
+    }
+  },
+  {
+    name: "evict: others have to leave",
+    decide: (fleet, random, policy) => {
+      const spec = fresh((16 + random() * 60) * GiB, policy)
+      const decision = decide(fleet, spec)
+      if (decision._tag !== "Load") throw new Error(`nothing could leave: ${decision._tag}`)
+      for (const id of decision.evict) fleet.view = FleetView.updateReplica(fleet.view, id, () => ({ lastUsed: now }))
+    }
+  },
+  {
+    name: "refuse: larger than any device",
+    decide: (fleet, _random, policy) => {
+      const decision = decide(fleet, fresh(1000 * GiB, policy))
+      if (decision._tag !== "Rejected") throw new Error(`not refused: ${decision._tag}`)
+    }
+  }
+]
+
+const percentile = (sorted: ReadonlyArray<number>, share: number) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
+
+const cost = (devices: number, policy: PolicyName) => {
+  const random = randomFrom(devices)
+  const fleet = filled(devices, policy, random)
+  return situations.map(({ decide, name }) => {
+    for (let n = 0; n < warmUp; n++) decide(fleet, random, policy)
+    const micros = Array.from({ length: samples }, () => {
+      // processor time: on a shared machine the clock would measure the others
+      const start = process.cpuUsage()
+      decide(fleet, random, policy)
+      const { system, user } = process.cpuUsage(start)
+      return user + system
+    }).sort((a, b) => a - b)
+    return {
+      situation: name,
+      policy,
+      devices,
+      replicas: fleet.loaded.length,
+      "median µs": percentile(micros, 0.5),
+      "p99 µs": percentile(micros, 0.99)
+    }
+  })
+}
+
+/** The most bytes of the sizes that fit into the devices: all ways, but for those that can't beat what was found. */
+const bestPacking = (sizes: ReadonlyArray<number>, totals: ReadonlyArray<number>): number => {
+  const sorted = [...sizes].sort((a, b) => b - a)
+  const rest = sorted.map((_, at) => sorted.slice(at).reduce((sum, size) => sum + size, 0))
+  const free = [...totals]
+  const room = totals.reduce((sum, total) => sum + total, 0)
+  let best = 0
+  const pack = (at: number, packed: number): void => {
+    best = Math.max(best, packed)
+    const size = sorted[at]
+    if (size === undefined || best === room || packed + (rest[at] ?? 0) <= best) return
+    const tried = new Set<number>()
+    for (let on = 0; on < free.length; on++) {
+      const left = free[on] ?? 0
+      if (left < size || tried.has(left)) continue
+      tried.add(left)
+      free[on] = left - size
+      pack(at + 1, packed + size)
+      free[on] = left
+    }
+    pack(at + 1, packed)
+  }
+  pack(0, 0)
+  return best
+}
+
+const instances = 100
+
+/** Models come one by one until all have come; each is loaded where the policy says, or not at all. */
+const utilisation = (policy: PolicyName) => {
+  const random = randomFrom(7)
+  const shares = Array.from({ length: instances }, () => {
+    const totals = Array.from({ length: 3 }, () => deviceSizes[Math.floor(random() * deviceSizes.length)] ?? 24)
+    const room = totals.reduce((sum, total) => sum + total, 0)
+    const sizes: Array<number> = []
+    // half as much again as there is room for
+    while (sizes.reduce((sum, size) => sum + size, 0) < room * 1.5 && sizes.length < 11) {
+      sizes.push(Math.ceil((room / 7) * (0.2 + 1.6 * random())))
+    }
+    let view = FleetView.empty
+    totals.forEach((gib, index) => {
+      const made = device(index, gib)
+      view = FleetView.observeDevice(view, new DeviceStatus({ device: made, free: made.total, claims: [], version: 0 }))
+    })
+    let packed = 0
+    for (const size of sizes) {
+      const spec = fresh(size * GiB, policy)
+      const on = Survey.survey(view, { spec, evicts: false, patientUntil: 0 }, now, defaults).load?.device
+      if (on === undefined) continue
+      packed += size
+      view = load(view, spec, on, 0).view
+    }
+    return packed / bestPacking(sizes, totals)
+  })
+  const sorted = [...shares].sort((a, b) => a - b)
+  return {
+    policy,
+    instances,
+    "mean share of the best": shares.reduce((sum, share) => sum + share, 0) / instances,
+    "worst of a hundred": percentile(sorted, 0.01)
+  }
+}
+
+const hardware = Hardware.describe()
+print(
+  "place-utilisation",
+  "How much of the memory that the best packing uses is used?",
+  hardware,
+  policies.map(utilisation)
+)
+const costs = [100, 1_000, 10_000].flatMap((devices) => cost(devices, "best-fit"))
+const others = policies
+  .slice(1)
+  .flatMap((policy) => cost(10_000, policy).filter(({ situation }) => situation.startsWith("load")))
+print("place", `What does a decision cost, with ${models.toLocaleString("en")} models?`, hardware, [
+  ...costs,
+  ...others
+])
