@@ -20,6 +20,8 @@ export interface Measurement {
   readonly used: number
   /** Bytes that each process takes; null where the device can't tell one process from another. */
   readonly processes: ReadonlyMap<number, number> | null
+  /** The most that each process has had, where that is known better than from what it has at each reading. */
+  readonly peaks?: ReadonlyMap<number, number>
 }
 
 export interface DeviceMeter {
@@ -68,9 +70,12 @@ export const forCpus = (names: ReadonlyArray<string>, root = "/"): ReadonlyMap<s
         let free = available
         for (const [other, bytes] of promises) if (other !== name) free -= bytes
         const processes = new Map<number, number>()
+        const peaks = new Map<number, number>()
         for (const pid of pids) {
           const taken = Machine.processMemory(pid, root)
-          if (taken !== null) processes.set(pid, taken.owned)
+          if (taken === null) continue
+          processes.set(pid, taken.owned)
+          peaks.set(pid, taken.peak)
         }
         const figures = {
           free: Math.max(0, free),
@@ -79,7 +84,7 @@ export const forCpus = (names: ReadonlyArray<string>, root = "/"): ReadonlyMap<s
           power: null,
           eccErrors: null
         }
-        return { figures, used: total - available, processes }
+        return { figures, used: total - available, processes, peaks }
       }),
     promised: (bytes) => void promises.set(name, bytes)
   })

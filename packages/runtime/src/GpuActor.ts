@@ -14,6 +14,8 @@ export interface GpuOptions {
   readonly meter: DeviceMeter
   /** How often the device is read. It is read besides whenever memory is claimed of it or given back. */
   readonly period: Duration.DurationInput
+  /** Is told the most that the process of a resident claim has had; `fresh` the first time, when it has just been loaded. */
+  readonly onPeak?: (owner: string, peak: number, fresh: boolean) => Effect.Effect<void>
 }
 
 /** How often claims that nobody asks about are looked at. A due claim never counts in an answer, whatever this is. */
@@ -35,13 +37,15 @@ export const attribute = (
 
 export const make = Effect.fnUntraced(function* (
   device: Device,
-  { meter, period }: GpuOptions = { meter: unread, period: sweepInterval }
+  { meter, onPeak, period }: GpuOptions = { meter: unread, period: sweepInterval }
 ) {
   // versions go on from those of an earlier life, so that news of it is known to be old
   const state = yield* Latest.make(Ledger.empty(device, yield* Clock.currentTimeMillis))
   const gauges = deviceGauges(device)
   /** The processes that fill the claims. */
   const occupants = new Map<ReservationId, number>()
+  /** Processes whose claims are resident, and the most that they were seen to have. */
+  const peaks = new Map<number, number>()
   let reading: DeviceReading | null = null
   let usedBefore: number | null = null
   let failure: string | null = null
@@ -66,6 +70,21 @@ export const make = Effect.fnUntraced(function* (
     return attribute(claims, used, usedBefore)
   }
 
+  const tellPeaks = Effect.fnUntraced(function* (measured: Measurement) {
+    if (onPeak === undefined) return
+    for (const [reservation, pid] of occupants) {
+      const claim = Ledger.claim(state.get(), reservation)
+      const peak = measured.peaks?.get(pid) ?? measured.processes?.get(pid)
+      if (claim?.state !== "resident" || peak === undefined || peak === 0) continue
+      const known = peaks.get(pid)
+      if (known !== undefined && known >= peak) continue
+      peaks.set(pid, peak)
+      yield* onPeak(claim.owner, peak, known === undefined)
+    }
+    const living = new Set(occupants.values())
+    for (const pid of peaks.keys()) if (!living.has(pid)) peaks.delete(pid)
+  })
+
   /** Reads the device. What it can't say now is believed to be as it was. */
   const look = Effect.gen(function* () {
     const measured = yield* meter.read([...occupants.values()])
@@ -76,6 +95,7 @@ export const make = Effect.fnUntraced(function* (
     if (failure !== null) yield* Effect.logInfo(`${device.id} can be read again`)
     failure = null
     advance(Ledger.observe(state.get(), { free, observed: observed(measured) }))
+    yield* tellPeaks(measured)
   }).pipe(
     Effect.catchTag("MeterFailed", ({ reason }) => {
       const known = failure === reason
@@ -109,6 +129,8 @@ export const make = Effect.fnUntraced(function* (
       const result = Ledger.commit(state.get(), step, yield* Clock.currentTimeMillis)
       if (result._tag !== "Ok") return yield* result
       advance(result.ledger)
+      // before requests take of it
+      if (step.state === "resident" && occupants.has(step.reservation)) yield* lookAgain
     }),
     Occupy: Effect.fn("GpuActor.Occupy")(function* ({ pid, reservation }) {
       if (Ledger.claim(state.get(), reservation) === undefined) return yield* new ReservationNotFound({ reservation })

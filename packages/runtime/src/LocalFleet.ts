@@ -3,6 +3,7 @@
 import type { Fleet } from "@helixflow/scheduler/Fleet"
 import { LoadFailed } from "@helixflow/schema/Errors"
 import { ChildId, type DeviceId, deviceOf } from "@helixflow/schema/Ids"
+import type { ModelSpec } from "@helixflow/schema/Model"
 import { type Context, Effect } from "effect"
 import { replicaChild } from "./DeviceTree.ts"
 import type { Directory } from "./Directory.ts"
@@ -11,13 +12,21 @@ import type { ModelStore } from "./ModelStore.ts"
 
 export interface LocalFleetOptions {
   readonly directory: Directory
+  /** The models with what they are charged. */
+  readonly models: Effect.Effect<ReadonlyArray<ModelSpec>>
   readonly store: Context.Tag.Service<typeof ModelStore>
   /** Threads of one operator, for each replica whose model doesn't say. */
   readonly threads: number
   readonly worker: ReplicaOptions["worker"]
 }
 
-export const make = ({ directory, store, threads, worker }: LocalFleetOptions): Context.Tag.Service<typeof Fleet> => {
+export const make = ({
+  directory,
+  models,
+  store,
+  threads,
+  worker
+}: LocalFleetOptions): Context.Tag.Service<typeof Fleet> => {
   // no deadline: an actor of this process answers between two turns of the event loop, or has stopped and says so
   const onDevice = <A, E>(
     device: DeviceId,
@@ -25,7 +34,7 @@ export const make = ({ directory, store, threads, worker }: LocalFleetOptions): 
   ) => Effect.flatMap(directory.gpus.find(device), ask)
 
   return {
-    models: store.models,
+    models,
     reserve: (device, claim) => onDevice(device, (gpu) => gpu.Reserve(claim)),
     commit: (device, step) => onDevice(device, (gpu) => gpu.Commit(step)),
     release: (device, reservation) => onDevice(device, (gpu) => gpu.Release({ reservation })),

@@ -9,9 +9,11 @@ import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { Effect } from "effect"
 import sessions from "./migrations/0001_sessions.ts"
+import learnedMemory from "./migrations/0002_learned_memory.ts"
 
 const steps = {
-  "0001_sessions": sessions
+  "0001_sessions": sessions,
+  "0002_learned_memory": learnedMemory
 }
 
 const table = "helixflow_migrations"

@@ -132,6 +132,7 @@ export const toSpec = (
     context,
     slots,
     weights: bytes(settings.memory ?? files.weights),
+    declared: settings.memory !== undefined,
     kvPerToken: bytes(files.kvPerToken),
     prefixCache: bytes(settings.prefixCache ?? Math.min(defaultPrefixCache, files.kvPerToken * context * slots)),
     replicas: settings.replicas.max,

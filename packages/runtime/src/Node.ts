@@ -22,6 +22,7 @@ import { deviceChild } from "./DeviceTree.ts"
 import * as Directory from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
 import * as Isolation from "./Isolation.ts"
+import { LearnedMemory } from "./LearnedMemory.ts"
 import { LocalDevices } from "./LocalDevices.ts"
 import * as LocalFleet from "./LocalFleet.ts"
 import { ModelStore } from "./ModelStore.ts"
@@ -48,7 +49,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
   static readonly layer: Layer.Layer<
     Node,
     ModelNotFound | LoadFailed | Supervisor.Escalated,
-    RuntimeConfig | LocalDevices | ModelStore
+    RuntimeConfig | LocalDevices | ModelStore | LearnedMemory
   > = Layer.scoped(
     this,
     Effect.gen(function* () {
@@ -72,12 +73,25 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
           records
         }
       }
-      const fleet = LocalFleet.make(workers)
+      const memory = yield* LearnedMemory
+      const kinds = new Set(devices.map(({ kind }) => kind))
+      const fleet = LocalFleet.make({
+        ...workers,
+        models: Effect.map(store.models, (specs) => memory.applied(specs, kinds))
+      })
+      /** A replica's worker was seen to have this much. */
+      const learn = (device: Device) => (replica: string, peak: number, fresh: boolean) =>
+        Effect.flatMap(store.models, (specs) => {
+          const spec = specs.find(({ id }) => replica.startsWith(`${device.id}/${id}#`))
+          return spec === undefined ? Effect.void : memory.observe({ spec, kind: device.kind, peak, fresh })
+        })
       const supervisor = yield* Supervisor.make({
         name: "node",
         strategy: "one_for_one",
         children: [
-          ...metered.map(({ device, meter }) => deviceChild(device, directory, { meter, period: config.devicePeriod })),
+          ...metered.map(({ device, meter }) =>
+            deviceChild(device, directory, { meter, period: config.devicePeriod, onPeak: learn(device) })
+          ),
           {
             id: ChildId.make(Directory.schedulerId),
             restart: "permanent",

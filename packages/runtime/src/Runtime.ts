@@ -11,6 +11,7 @@ import { Context, Duration, Effect, Layer, Mailbox, Option, type Scope } from "e
 import * as Catalog from "./Catalog.ts"
 import { schedulerId } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
+import { LearnedMemory } from "./LearnedMemory.ts"
 import { LocalDevices } from "./LocalDevices.ts"
 import { ModelStore } from "./ModelStore.ts"
 import { Node } from "./Node.ts"
@@ -75,6 +76,7 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     Effect.suspend(() => Effect.flatMap(host, (hosted) => make(hosted, null)))
   ).pipe(
     Layer.provide(Node.layer),
+    Layer.provide(LearnedMemory.layerMemory),
     Layer.provide(ModelStore.layer),
     Layer.provide(LocalDevices.layer),
     Layer.provide(RuntimeConfig.layer)
@@ -94,6 +96,7 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     )
   ).pipe(
     Layer.provide(Node.layer),
+    Layer.provide(LearnedMemory.layer),
     Layer.provide(ModelStore.layer),
     Layer.provide(LocalDevices.layer),
     Layer.provide(RuntimeConfig.layer)

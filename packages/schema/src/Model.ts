@@ -52,6 +52,11 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
   slots: Schema.Int.pipe(Schema.positive()),
   /** What a loaded replica takes before any request: weights, runtime and activations. */
   weights: Bytes,
+  /** `weights` is an operator's word, which nothing that is measured replaces. */
+  declared: Schema.Boolean.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => false)
+  ),
   /** KV cache bytes of one token: 2 * layers * KV heads * head dimension * bytes of an element; 0 for other tasks than text. */
   kvPerToken: Bytes,
   /** What a replica may keep of computed prefixes besides its slots. */
