@@ -5,11 +5,14 @@
 import * as Http from "node:http"
 import { HttpServer } from "@effect/platform"
 import { NodeRuntime } from "@effect/platform-node"
+import { ApiKeys } from "@helixflow/gateway/ApiKeys"
 import { Identity } from "@helixflow/gateway/Authentication"
 import * as Gateway from "@helixflow/gateway/Gateway"
 import * as HttpListener from "@helixflow/gateway/HttpListener"
 import * as StubRuntime from "@helixflow/gateway/StubRuntime"
+import { KeyStore } from "@helixflow/runtime/KeyStore"
 import { Runtime } from "@helixflow/runtime/Runtime"
+import * as Storage from "@helixflow/runtime/Storage"
 import type { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
 import { Chunk, Effect, Exit, Layer, Mailbox, Redacted } from "effect"
 import { key } from "./ChatRequest.ts"
@@ -60,7 +63,10 @@ const tellPort = Layer.effectDiscard(
 const program = Layer.merge(Gateway.layer, tellPort).pipe(
   Layer.provide(runtime),
   Layer.provide(HttpListener.layer(Http.createServer, { port: 0, host: "127.0.0.1" })),
-  Layer.provide(Identity.layerBootstrap(Redacted.make(key)))
+  Layer.provide(Identity.layerBootstrap(Redacted.make(key))),
+  Layer.provide(ApiKeys.layer),
+  Layer.provide(KeyStore.layer),
+  Layer.provide(Storage.layerMemory)
 )
 
 NodeRuntime.runMain(Layer.launch(program))

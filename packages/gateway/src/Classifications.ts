@@ -15,9 +15,10 @@ import { Usage } from "@helixflow/schema/Generation"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { SessionError } from "@helixflow/schema/SessionActor"
 import { Clock, Effect, Exit } from "effect"
-import type { Principal } from "./Authentication.ts"
+import { charge } from "./Admission.ts"
 import { modelFor } from "./Generations.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
+import type { Principal } from "./Principal.ts"
 import { queueing } from "./Queueing.ts"
 
 /** The model of this name, if it gives a pair of texts one score. */
@@ -51,6 +52,7 @@ export const classify = (
       )
     )
     yield* telemetry.completed(new Usage({ promptTokens: classified.promptTokens, completionTokens: 0 }))
+    yield* charge(classified.promptTokens)
     return classified
   })
 

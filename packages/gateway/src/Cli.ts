@@ -11,6 +11,7 @@ import { chatCommand, chatHelp } from "./ChatCommand.ts"
 import { CommandFailure, exitCodes } from "./CommandFailure.ts"
 import { render, summary } from "./CommandHelp.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
+import { keysCommand, keysPages } from "./KeysCommand.ts"
 import { modelsCommand, modelsHelp, modelsSubcommands } from "./ModelsCommand.ts"
 import { pullCommand, pullHelp } from "./PullCommand.ts"
 import { serveCommand, serveHelp } from "./ServeCommand.ts"
@@ -23,6 +24,7 @@ const helixflow = Command.make("helixflow").pipe(
     modelsCommand,
     pullCommand,
     treeCommand,
+    keysCommand,
     chatCommand,
     benchCommand,
     chaosCommand
@@ -44,6 +46,7 @@ const rootPage = render(
     summary(modelsCommand),
     summary(pullCommand),
     summary(treeCommand),
+    summary(keysCommand),
     summary(chatCommand),
     summary(benchCommand),
     summary(chaosCommand)
@@ -56,6 +59,7 @@ const pages = new Map([
   ["models", render(modelsCommand, modelsHelp, modelsSubcommands)],
   ["pull", render(pullCommand, pullHelp)],
   ["tree", render(treeCommand, treeHelp)],
+  ...keysPages,
   ["chat", render(chatCommand, chatHelp)],
   ["bench", render(benchCommand, benchHelp)],
   ["chaos", render(chaosCommand, chaosHelp)]
@@ -78,7 +82,7 @@ const parse = (argv: ReadonlyArray<string>) =>
 
 /** A mistyped command, and the one that was probably meant. */
 const unknownCommand = (word: string) => {
-  const names = [...pages.keys()]
+  const names = [...pages.keys()].filter((name) => !name.includes(" "))
   const close = names.find((name) => AutoCorrect.levensteinDistance(word, name, cliConfig) <= 2)
   const hint = close === undefined ? `The commands are ${names.join(", ")}.` : `Did you mean \`${close}\`?`
   return new CommandFailure({
@@ -94,8 +98,8 @@ const dispatch = (argv: ReadonlyArray<string>): Effect.Effect<void, unknown> => 
   const [command, ...rest] = argv.slice(2)
   if (command === undefined || isHelp(command)) return Console.log(rootPage)
   if (command.startsWith("-")) return parse(argv)
-  const page = pages.get(command)
-  if (page === undefined) return unknownCommand(command)
+  if (!pages.has(command)) return unknownCommand(command)
+  const page = pages.get(`${command} ${rest[0]}`) ?? pages.get(command)
   const options = rest.slice(0, rest.includes("--") ? rest.indexOf("--") : rest.length)
   return options.some(isHelp) ? Console.log(page) : parse(argv)
 }

@@ -5,6 +5,7 @@ import { InvalidRequest } from "@helixflow/schema/Errors"
 import { EmbeddingRequest, Usage } from "@helixflow/schema/Generation"
 import { type OpenAiEmbeddingList, OpenAiEmbeddingRequest } from "@helixflow/schema/OpenAiEmbeddings"
 import { Effect, Exit } from "effect"
+import { charge } from "./Admission.ts"
 import { authenticated } from "./Authentication.ts"
 import { endpoint } from "./Endpoint.ts"
 import { inParam, modelFor } from "./Generations.ts"
@@ -45,6 +46,7 @@ const handler = Effect.gen(function* () {
       )
     )
   yield* telemetry.completed(new Usage({ promptTokens, completionTokens: 0 }))
+  yield* charge(promptTokens)
   if (body.dimensions && body.dimensions !== dimensions) {
     return yield* new InvalidRequest({
       reason: `Unsupported value for 'dimensions': the vectors of \`${spec.id}\` have ${dimensions} and cannot be cut.`,

@@ -7,6 +7,7 @@ import type { Runtime } from "@helixflow/runtime/Runtime"
 import { HostNotAllowed, InvalidRequest, RouteNotFound } from "@helixflow/schema/Errors"
 import { Effect, Layer } from "effect"
 import { AllowedHosts, isAllowed } from "./AllowedHosts.ts"
+import type { ApiKeys } from "./ApiKeys.ts"
 import type { Identity } from "./Authentication.ts"
 import * as ChatCompletions from "./ChatCompletions.ts"
 import * as Classify from "./Classify.ts"
@@ -14,6 +15,7 @@ import * as Completions from "./Completions.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Health from "./Health.ts"
 import * as KeptCompletions from "./KeptCompletions.ts"
+import * as KeysRoutes from "./KeysRoutes.ts"
 import * as Metrics from "./Metrics.ts"
 import * as ModelCatalogRoutes from "./ModelCatalogRoutes.ts"
 import * as Models from "./Models.ts"
@@ -57,7 +59,7 @@ const refusals = HttpLayerRouter.middleware(
   { global: true }
 )
 
-/** Needs a `Runtime` to ask and an `Identity` to know who asks. */
+/** Needs a `Runtime` to ask, an `Identity` to know who asks, and the `ApiKeys` that operators make. */
 export const routes = Layer.mergeAll(
   ChatCompletions.layer,
   Classify.layer,
@@ -65,6 +67,7 @@ export const routes = Layer.mergeAll(
   Embeddings.layer,
   Health.layer,
   KeptCompletions.layer,
+  KeysRoutes.layer,
   Metrics.layer,
   ModelCatalogRoutes.layer,
   Models.layer,
@@ -75,7 +78,5 @@ export const routes = Layer.mergeAll(
 ).pipe(Layer.provide(refusals))
 
 /** Serves on the `HttpServer` at hand. The annotation is the proof that no route has an error without an answer. */
-export const layer: Layer.Layer<never, never, HttpServer.HttpServer | Identity | Runtime> = HttpLayerRouter.serve(
-  routes,
-  { disableListenLog: true, disableLogger: true }
-)
+export const layer: Layer.Layer<never, never, ApiKeys | HttpServer.HttpServer | Identity | Runtime> =
+  HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true })

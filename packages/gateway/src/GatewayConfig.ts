@@ -84,6 +84,49 @@ export const settings = {
         ? Either.right(Number(text))
         : Either.left(`must be a whole number of seconds from 0 to 3600, but is \`${text}\``)
   }),
+  jwtIssuer: Setting.make<Option.Option<string>>({
+    name: "HELIX_JWT_ISSUER",
+    defaultText: "none: JSON Web Tokens are not accepted",
+    description:
+      "Whose JSON Web Tokens are accepted beside API keys: their claim `iss`. Needs `HELIX_JWT_AUDIENCE`, and either `HELIX_JWT_JWKS_URL` or " +
+      "`HELIX_JWT_SECRET`.",
+    fallback: Option.none,
+    parse: (text) => Either.right(Option.some(text))
+  }),
+  jwtAudience: Setting.make<Option.Option<string>>({
+    name: "HELIX_JWT_AUDIENCE",
+    defaultText: "none",
+    description:
+      "What tokens must be meant for: their claim `aud`. One that was issued for another service is refused.",
+    fallback: Option.none,
+    parse: (text) => Either.right(Option.some(text))
+  }),
+  jwtKeySetUrl: Setting.make<Option.Option<URL>>({
+    name: "HELIX_JWT_JWKS_URL",
+    defaultText: "none",
+    description:
+      "Where the issuer publishes the keys that it signs with (a JSON Web Key Set), e.g. `https://id.example.com/.well-known/jwks.json`. " +
+      "Fetched when needed and kept for ten minutes. `http:` is taken for this machine only.",
+    fallback: Option.none,
+    parse: (text) => {
+      const url = URL.canParse(text) ? new URL(text) : null
+      const local = url !== null && ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname)
+      return url !== null && (url.protocol === "https:" || (url.protocol === "http:" && local))
+        ? Either.right(Option.some(url))
+        : Either.left("must be a URL that begins with https://")
+    }
+  }),
+  jwtSecret: Setting.make<Option.Option<Redacted.Redacted>>({
+    name: "HELIX_JWT_SECRET",
+    defaultText: "none",
+    description:
+      "A secret of at least 32 bytes that the issuer signs tokens with by HS256, in the place of `HELIX_JWT_JWKS_URL`.",
+    fallback: Option.none,
+    parse: (text) =>
+      Buffer.byteLength(text) >= 32
+        ? Either.right(Option.some(Redacted.make(text)))
+        : Either.left("must be at least 32 bytes long")
+  }),
   bootstrapKey: Setting.make<Option.Option<Redacted.Redacted>>({
     name: "HELIX_BOOTSTRAP_KEY",
     defaultText: "generated, printed once, kept in `bootstrap-key` (mode 0600) in the data folder",
@@ -95,6 +138,43 @@ export const settings = {
         : Either.left("must be printable ASCII text without spaces")
   })
 }
+
+/** Which JSON Web Tokens are accepted. */
+export interface TokenPolicy {
+  readonly issuer: string
+  readonly audience: string
+  /** A shared secret, or where the issuer publishes its keys. */
+  readonly trust:
+    | { readonly _tag: "Secret"; readonly secret: Redacted.Redacted }
+    | { readonly _tag: "KeySet"; readonly url: URL }
+}
+
+/** All of it or nothing: a half of it would accept less, or more, than was meant. */
+const tokenPolicy = Config.all({
+  issuer: settings.jwtIssuer.config,
+  audience: settings.jwtAudience.config,
+  url: settings.jwtKeySetUrl.config,
+  secret: settings.jwtSecret.config
+}).pipe(
+  Config.mapOrFail(
+    ({ audience, issuer, secret, url }): Either.Either<Option.Option<TokenPolicy>, ConfigError.ConfigError> => {
+      const wrong = (setting: Setting.Setting<unknown>, problem: string) =>
+        Either.left(ConfigError.InvalidData([setting.name], problem))
+      const parts: ReadonlyArray<Option.Option<unknown>> = [audience, issuer, secret, url]
+      if (parts.every(Option.isNone)) return Either.right(Option.none())
+      if (Option.isNone(issuer)) return wrong(settings.jwtIssuer, "must be set for tokens to be accepted")
+      if (Option.isNone(audience)) return wrong(settings.jwtAudience, "must be set for tokens to be accepted")
+      const policy = { issuer: issuer.value, audience: audience.value }
+      if (Option.isSome(url) && Option.isSome(secret)) {
+        return wrong(settings.jwtSecret, `and ${settings.jwtKeySetUrl.name} exclude each other`)
+      }
+      if (Option.isSome(url)) return Either.right(Option.some({ ...policy, trust: { _tag: "KeySet", url: url.value } }))
+      return Option.isSome(secret)
+        ? Either.right(Option.some({ ...policy, trust: { _tag: "Secret", secret: secret.value } }))
+        : wrong(settings.jwtKeySetUrl, `or ${settings.jwtSecret.name} must be set for tokens to be accepted`)
+    }
+  )
+)
 
 export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig")<
   GatewayConfig,
@@ -112,6 +192,8 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     readonly hubToken: Option.Option<Redacted.Redacted>
     /** Seconds that requests in progress have to end when the server stops. */
     readonly shutdownSeconds: number
+    /** None: JSON Web Tokens are not accepted. */
+    readonly jwt: Option.Option<TokenPolicy>
     /** None: the one in the data folder. */
     readonly bootstrapKey: Option.Option<Redacted.Redacted>
   }
@@ -124,6 +206,7 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     hubEndpoint: settings.hubEndpoint.config,
     hubToken: settings.hubToken.config,
     shutdownSeconds: settings.shutdownSeconds.config,
+    jwt: tokenPolicy,
     bootstrapKey: settings.bootstrapKey.config
   }).pipe(
     Config.mapOrFail((config) =>

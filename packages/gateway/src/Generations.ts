@@ -24,6 +24,7 @@ import {
   Waiting
 } from "@helixflow/schema/SessionActor"
 import { type Array as Arr, Chunk, Effect, Exit, Mailbox, Scope } from "effect"
+import { charge } from "./Admission.ts"
 import type { AnswerForm } from "./AnswerForm.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
 
@@ -136,8 +137,6 @@ const measure = (operation: Operation, session: SessionId, model: ModelId) =>
     return telemetry
   })
 
-const isDelta = (event: SessionEvent): boolean => event._tag === "Delta"
-
 /** Calls `onBatch` at once, perhaps with no events, and then for all events, as many at a time as there are. */
 export const forEachBatch = <E, R>(
   generation: Generation,
@@ -145,9 +144,16 @@ export const forEachBatch = <E, R>(
 ): Effect.Effect<void, E | SessionError, R> => {
   let ended = false
   let usage: Usage | undefined
+  /** Tokens of the prompt and of what has come: what a client owes, also one that hangs up before the end. */
+  let spent = 0
   const measured = (events: Chunk.Chunk<SessionEvent>) => {
     if (Chunk.isNonEmpty(events)) {
-      if (Chunk.some(events, isDelta)) generation.telemetry.token()
+      for (const event of events) {
+        if (event._tag === "Delta") {
+          spent += event.tokens.length
+          generation.telemetry.token()
+        } else if (event._tag === "Started") spent += event.promptTokens
+      }
       const last = Chunk.lastNonEmpty(events)
       if (last._tag === "Completed") usage = last.usage
     }
@@ -166,7 +172,8 @@ export const forEachBatch = <E, R>(
         usage === undefined || generation.counted ? Effect.void : generation.telemetry.completed(usage)
       )
     ),
-    Effect.tapErrorCause((cause) => Effect.sync(() => generation.telemetry.failed(errorType(cause))))
+    Effect.tapErrorCause((cause) => Effect.sync(() => generation.telemetry.failed(errorType(cause)))),
+    Effect.ensuring(Effect.suspend(() => (generation.counted ? Effect.void : charge(spent))))
   )
 }
 

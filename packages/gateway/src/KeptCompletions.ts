@@ -9,11 +9,12 @@ import { InvalidRequest, SessionNotFound } from "@helixflow/schema/Errors"
 import { SessionId } from "@helixflow/schema/Ids"
 import { Cause, Effect, Exit, Layer } from "effect"
 import { type AnswerForm, answerOf, choicesOf, countChunks, encoderOf, fromText } from "./AnswerForm.ts"
-import { authenticated, Principal } from "./Authentication.ts"
+import { authenticated } from "./Authentication.ts"
 import { type Method, resource } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
 import { resume } from "./Generations.ts"
 import type { HelixError } from "./OpenAiErrors.ts"
+import { Principal } from "./Principal.ts"
 
 /** The path's completion: where it is kept, and how it is written. */
 const asked = (kind: AnswerForm["_tag"]) =>

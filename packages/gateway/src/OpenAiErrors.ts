@@ -42,6 +42,7 @@ export const table: Table = {
   PermissionDenied: () => client(403, "insufficient_permissions"),
   ModelNotFound: () => client(404, "model_not_found", "model"),
   SessionNotFound: () => client(404, "completion_not_found"),
+  KeyNotFound: () => client(404, "key_not_found", "id"),
   RouteNotFound: () => client(404, "unknown_url"),
   MethodNotAllowed: ({ allowed }) => ({
     ...client(405, "method_not_supported"),
@@ -57,6 +58,10 @@ export const table: Table = {
     ...client(429, "queue_limit_exceeded"),
     headers: retryAfter(retryAfterSeconds)
   }),
+  RateLimitExceeded: ({ retryAfterSeconds }) => ({
+    ...client(429, "rate_limit_exceeded"),
+    headers: retryAfter(retryAfterSeconds)
+  }),
   Cancelled: () => client(499, "cancelled"),
 
   AttemptsExhausted: () => server(500, "attempts_exhausted"),
@@ -70,6 +75,7 @@ export const table: Table = {
   UpstreamUnavailable: ({ retryAfterSeconds }) => server(503, "upstream_unavailable", retryAfterSeconds),
   ActorUnreachable: () => server(503, "actor_unreachable", 1),
   ShuttingDown: () => server(503, "shutting_down", 1),
+  IdentityProviderUnavailable: () => server(503, "identity_provider_unavailable", 1),
   StorageUnavailable: () => server(503, "storage_unavailable", 1),
 
   // Between actors: whoever asks handles them, and a client that sees one sees a failure of the server.

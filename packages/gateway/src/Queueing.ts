@@ -2,8 +2,8 @@
 import { Caller, type ServiceTier } from "@helixflow/schema/Caller"
 import type { PermissionDenied } from "@helixflow/schema/Errors"
 import { Effect } from "effect"
-import { Principal, requireScope } from "./Authentication.ts"
 import { HttpLimits } from "./HttpLimits.ts"
+import { Principal, requireScope } from "./Principal.ts"
 
 /** What a body may say of it; see `OpenAiQueue.ts`. */
 interface Parameters {

@@ -1,10 +1,12 @@
 /** The server as a process: everything put together, what it says at its start, and how it ends. */
+import { KeyStore } from "@helixflow/runtime/KeyStore"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { RuntimeConfig, settings } from "@helixflow/runtime/RuntimeConfig"
 import * as Storage from "@helixflow/runtime/Storage"
 import { Console, Context, Effect, Layer, Logger, Ref, Schedule } from "effect"
 import packageJson from "../package.json" with { type: "json" }
 import { AllowedHosts } from "./AllowedHosts.ts"
+import { ApiKeys } from "./ApiKeys.ts"
 import { Identity } from "./Authentication.ts"
 import * as Banner from "./Banner.ts"
 import * as BootstrapKey from "./BootstrapKey.ts"
@@ -12,6 +14,7 @@ import * as Certificates from "./Certificates.ts"
 import { failed } from "./CommandFailure.ts"
 import * as Gateway from "./Gateway.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
+import { JsonWebTokens } from "./JsonWebTokens.ts"
 import * as Listeners from "./Listeners.ts"
 import { make as makeShutdown, Shutdown } from "./Shutdown.ts"
 import { stopSignal } from "./StopSignal.ts"
@@ -52,9 +55,12 @@ const start = Effect.gen(function* () {
     Gateway.layer.pipe(
       Layer.provide(Listeners.layer(certificate)),
       Layer.provideMerge(Runtime.layerKeeping),
+      Layer.provide(Identity.layer(key.key)),
+      Layer.provide(JsonWebTokens.layer),
+      Layer.provide(ApiKeys.layer),
+      Layer.provide(KeyStore.layer),
       Layer.provideMerge(Storage.layer),
       Layer.provide(Upstreams.layer),
-      Layer.provide(Identity.layerBootstrap(key.key)),
       Layer.provide(
         Layer.effect(
           AllowedHosts,

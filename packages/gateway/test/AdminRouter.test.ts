@@ -3,7 +3,9 @@ import { assert, layer } from "@effect/vitest"
 import { ModelNotFound } from "@helixflow/schema/Errors"
 import { Effect, Layer, Schema } from "effect"
 import * as AdminRouter from "../src/AdminRouter.ts"
-import { Identity, Principal, type Scope } from "../src/Authentication.ts"
+import { unlimited } from "../src/Admission.ts"
+import { Identity } from "../src/Authentication.ts"
+import { Principal, type Scope } from "../src/Principal.ts"
 import * as StubGateway from "./StubGateway.ts"
 import { request } from "./Target.ts"
 
@@ -101,7 +103,7 @@ layer(StubGateway.layer({}, {}, { routes: things }), { excludeTestServices: true
 
 const only = (scope: Scope) =>
   Layer.succeed(Identity, {
-    authenticate: () => Effect.succeed({ id: "k", tenant: "k", scopes: new Set([scope]) })
+    authenticate: () => Effect.succeed({ id: "k", tenant: "k", scopes: new Set([scope]), admission: unlimited })
   })
 
 layer(StubGateway.layer({}, {}, { routes: things, identity: only("inference") }), { excludeTestServices: true })(

@@ -7,6 +7,7 @@ import { OpenAiEmbeddingRequest } from "@helixflow/schema/OpenAiEmbeddings"
 import { OpenAiRerankRequest, OpenAiScoreRequest } from "@helixflow/schema/OpenAiRerank"
 import { OpenAiDetokenizeRequest, OpenAiTokenizeRequest } from "@helixflow/schema/OpenAiTokenize"
 import { type Schema, SchemaAST } from "effect"
+import { NewKeyBody } from "../src/KeysApi.ts"
 
 const document = readFileSync(new URL("../../../docs/api.md", import.meta.url), "utf8")
 
@@ -21,6 +22,7 @@ describe("The API's document", () => {
     rerank: OpenAiRerankRequest,
     score: OpenAiScoreRequest,
     classify: OpenAiClassifyRequest,
+    "new keys": NewKeyBody,
     tokenize: OpenAiTokenizeRequest,
     detokenize: OpenAiDetokenizeRequest
   }

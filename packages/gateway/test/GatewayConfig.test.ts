@@ -26,6 +26,7 @@ describe("GatewayConfig", () => {
         hubEndpoint: "https://huggingface.co",
         hubToken: Option.none(),
         shutdownSeconds: 25,
+        jwt: Option.none(),
         bootstrapKey: Option.none()
       })
     })
@@ -50,6 +51,7 @@ describe("GatewayConfig", () => {
         hubEndpoint: "http://hub.example",
         hubToken: Option.some(Redacted.make("hf_1")),
         shutdownSeconds: 25,
+        jwt: Option.none(),
         bootstrapKey: Option.some(Redacted.make("k-1"))
       })
     })

@@ -88,6 +88,27 @@ layer(Server.layer, { timeout: 60_000, excludeTestServices: true })("a started s
     })
   )
 
+  it.effect("makes keys in the terminal, which end when they are revoked", () =>
+    Effect.gen(function* () {
+      const { env, url } = yield* Server
+      const made = yield* helixflow(["keys", "create", "--rpm", "5", "--expires", "30d", "alice"], env)
+      expect(made.code).toBe(0)
+      const id = /^(key_[0-9a-f]{24}), for alice\./.exec(made.stderr)?.[1] ?? ""
+      const key = made.stdout.trim()
+      expect(key).toMatch(/^hx-[\w-]{43}$/)
+      const ask = Effect.promise(() => fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } }))
+      expect((yield* ask).status).toBe(200)
+      const listed = yield* helixflow(["keys", "ls"], env)
+      expect(listed.stdout).toMatch(
+        new RegExp(`^${id} +alice +hx-.{3}….{4} +inference +5 rpm +\\S+Z +\\S+Z +\\S+Z$`, "m")
+      )
+      expect(yield* helixflow(["keys", "revoke", id], env)).toMatchObject({ code: 0, stdout: "" })
+      expect((yield* ask).status).toBe(401)
+      const again = yield* helixflow(["keys", "revoke", id], env)
+      expect(again).toMatchObject({ code: 1, stderr: `There is no API key \`${id}\`.\n` })
+    })
+  )
+
   it.effect("answers in the terminal: from arguments, from a pipe, over TLS alone", () =>
     Effect.gen(function* () {
       const { env, httpsPort } = yield* Server
@@ -228,6 +249,10 @@ describe("helixflow", () => {
       const chat = yield* helixflow(["chat", "--help"])
       for (const option of ["--model", "--system", "--temperature", "--max-tokens", "--url", "--api-key"]) {
         expect(chat.stdout).toContain(option)
+      }
+      const keys = yield* helixflow(["keys", "create", "--help"])
+      for (const option of ["--rpm", "--tpm", "--concurrency", "--scopes", "--expires"]) {
+        expect(keys.stdout).toContain(option)
       }
       const mistyped = yield* helixflow(["modles"])
       expect(mistyped).toMatchObject({ code: 2, stdout: "" })

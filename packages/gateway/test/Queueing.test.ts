@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Principal, type Scope } from "../src/Authentication.ts"
+import { unlimited } from "../src/Admission.ts"
+import { Principal, type Scope } from "../src/Principal.ts"
 import { queueing } from "../src/Queueing.ts"
 
 const as = (...scopes: ReadonlyArray<Scope>) =>
-  Effect.provideService(Principal, { id: "key-1", tenant: "acme", scopes: new Set(scopes) })
+  Effect.provideService(Principal, { id: "key-1", tenant: "acme", scopes: new Set(scopes), admission: unlimited })
 
 describe("A request's place in the queue", () => {
   it.effect("counts to the key's tenant, and is the default tier's for a minute", () =>

@@ -1,16 +1,25 @@
 /** A gateway over the stub engine, listening on a port of its own. */
 import * as Http from "node:http"
 import { HttpLayerRouter, HttpServer } from "@effect/platform"
+import { KeyStore } from "@helixflow/runtime/KeyStore"
+import * as Storage from "@helixflow/runtime/Storage"
 import { Context, Effect, Layer, Logger, Redacted } from "effect"
+import { ApiKeys } from "../src/ApiKeys.ts"
 import { Identity } from "../src/Authentication.ts"
 import * as Gateway from "../src/Gateway.ts"
+import { GatewayConfig } from "../src/GatewayConfig.ts"
 import { HttpLimits, type HttpLimitsShape } from "../src/HttpLimits.ts"
 import * as HttpListener from "../src/HttpListener.ts"
+import { JsonWebTokens } from "../src/JsonWebTokens.ts"
 import { Shutdown, type ShutdownShape } from "../src/Shutdown.ts"
 import * as StubRuntime from "../src/StubRuntime.ts"
+import { environment } from "./environment.ts"
 import { Target } from "./Target.ts"
 
 const key = "sk-stub"
+
+/** Of this gateway alone, as they are made. */
+const keys = ApiKeys.layer.pipe(Layer.provide(KeyStore.layer), Layer.provide(Layer.orDie(Storage.layerMemory)))
 
 const target = Layer.effect(
   Target,
@@ -45,10 +54,18 @@ const listener = Layer.suspend(() => {
   return Layer.merge(HttpListener.layer(create, { port: 0, host: "127.0.0.1" }), Layer.succeed(Connections, count))
 })
 
+/** The first key, and those that are made with it. */
+const ownIdentity = Identity.layer(Redacted.make(key)).pipe(
+  Layer.provide(JsonWebTokens.layer),
+  Layer.provide(GatewayConfig.layer),
+  Layer.provide(environment({})),
+  Layer.orDie
+)
+
 interface StubParts {
   readonly shutdown?: ShutdownShape
-  readonly identity?: Layer.Layer<Identity>
   readonly upstreams?: Layer.Layer<never>
+  readonly identity?: Layer.Layer<Identity, never, ApiKeys>
   /** Besides the gateway's own. */
   readonly routes?: Layer.Layer<
     never,
@@ -63,13 +80,14 @@ const serve = (routes: NonNullable<StubParts["routes"]>) =>
 export const layer = (
   options: Partial<StubRuntime.StubOptions> = {},
   limits: Partial<HttpLimitsShape> = {},
-  { identity = Identity.layerBootstrap(Redacted.make(key)), routes, shutdown, upstreams = Layer.empty }: StubParts = {}
+  { identity = ownIdentity, routes, shutdown, upstreams = Layer.empty }: StubParts = {}
 ) =>
   Layer.merge(routes === undefined ? Gateway.layer : serve(routes), target).pipe(
     Layer.provideMerge(listener),
     Layer.provideMerge(StubRuntime.layer(options)),
     Layer.provide(identity),
     Layer.provide(upstreams),
+    Layer.provide(keys),
     Layer.provide(shutdown === undefined ? Layer.empty : Layer.succeed(Shutdown, shutdown)),
     Layer.provide(
       Layer.effect(

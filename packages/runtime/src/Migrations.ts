@@ -10,10 +10,12 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { Effect } from "effect"
 import sessions from "./migrations/0001_sessions.ts"
 import learnedMemory from "./migrations/0002_learned_memory.ts"
+import apiKeys from "./migrations/0003_api_keys.ts"
 
 const steps = {
   "0001_sessions": sessions,
-  "0002_learned_memory": learnedMemory
+  "0002_learned_memory": learnedMemory,
+  "0003_api_keys": apiKeys
 }
 
 const table = "helixflow_migrations"

@@ -331,6 +331,35 @@ export class ChildNotFound extends Schema.TaggedError<ChildNotFound>()("ChildNot
   }
 }
 
+/** A key has used what it may in a minute, or at once. */
+export class RateLimitExceeded extends Schema.TaggedError<RateLimitExceeded>()("RateLimitExceeded", {
+  /** What there is too much of, in words: `requests per minute`. */
+  what: Schema.String,
+  limit: Schema.Int,
+  retryAfterSeconds: Schema.Number
+}) {
+  override get message() {
+    return `Rate limit reached: ${this.limit} ${this.what}. Please try again in ${Math.ceil(this.retryAfterSeconds)} s.`
+  }
+}
+
+/** No key has this id. */
+export class KeyNotFound extends Schema.TaggedError<KeyNotFound>()("KeyNotFound", { key: Schema.String }) {
+  override get message() {
+    return `There is no API key \`${this.key}\`.`
+  }
+}
+
+/** Whoever vouches for tokens cannot be asked now. */
+export class IdentityProviderUnavailable extends Schema.TaggedError<IdentityProviderUnavailable>()(
+  "IdentityProviderUnavailable",
+  { reason: Schema.String }
+) {
+  override get message() {
+    return `The issuer of the token cannot be asked for its keys: ${this.reason}. Please try again.`
+  }
+}
+
 /** The server is stopping and takes no new work. */
 export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDown", {}) {
   override get message() {
