@@ -11,6 +11,7 @@ export interface ServeOptions {
   readonly settings?: object
   /** Whether the model is loaded at the start; otherwise at the first request for it. */
   readonly loaded?: boolean
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface BenchServer {
@@ -27,7 +28,7 @@ export const serve = async (model: EngineModel, options: ServeOptions = {}): Pro
   // the bundled model is loaded at the start wherever it is listed by its name
   const served = loaded ? model : { ...model, name: `cold-${model.name}` }
   serveFrom(models, served, settings)
-  const environment = loaded ? { HELIX_DEFAULT_MODEL: served.name } : {}
+  const environment = { ...options.environment, ...(loaded ? { HELIX_DEFAULT_MODEL: served.name } : {}) }
   const server = await startHelixFlow(name, models, join(folder, "data"), environment)
   const stop = async () => {
     await server.stop()

@@ -20,7 +20,8 @@ const questions = {
   streams: ["streams.ts"],
   actors: ["actors.ts"],
   sampling: ["sampling.ts"],
-  place: ["place.ts"]
+  place: ["place.ts"],
+  failover: ["failover.ts"]
 }
 
 /** The parts of `engine`. */
@@ -43,6 +44,7 @@ const usage = `npm run bench -- <question> [<part>…] [--profile <folder>]
   actors      what does the way from the gateway to a worker process and back cost?
   sampling    what does drawing tokens cost, beside computing what they are drawn from?
   place       what does a placement decision cost in a large fleet, and how well does it use memory?
+  failover    how long does a stream pause whose worker is killed?
   engine      is it as fast as the runtime allows? In parts, all unless some are named:
     a           16 requests at once, beside transformers.js, a raw loop and the engine alone
     b           one stream, beside a raw loop

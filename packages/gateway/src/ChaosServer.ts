@@ -62,7 +62,7 @@ export const start = (options: ChaosServerOptions): Effect.Effect<ChaosServer, C
       Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "helixflow-chaos-"))),
       (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true, force: true }))
     )
-    const settings = { replicas: options.workers, slots: options.slots, aliases: [] }
+    const settings = { replicas: options.workers, slots: options.slots, policy: "least-loaded", aliases: [] }
     linkModel(options.model, path.join(folder, "models", modelName), settings)
     const port = yield* freePort
     const key = randomBytes(24).toString("base64url")

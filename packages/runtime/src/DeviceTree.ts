@@ -16,6 +16,7 @@ import { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Clock, Effect, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
+import * as DeviceGuard from "./DeviceGuard.ts"
 import { type Directory, schedulerId } from "./Directory.ts"
 import * as Gpu from "./GpuActor.ts"
 import * as InProcess from "./InProcess.ts"
@@ -44,8 +45,9 @@ const inTree = (directory: Directory, options: Supervisor.SupervisorOptions) =>
   Effect.tap(Supervisor.make(options), (supervisor) => directory.supervisors.register(options.name, supervisor))
 
 /** A device as a child of its node's supervisor. */
-export const deviceChild = (device: Device, directory: Directory, options: Gpu.GpuOptions) =>
-  Supervisor.asChild({
+export const deviceChild = (device: Device, directory: Directory, options: Gpu.GpuOptions) => {
+  const guard = DeviceGuard.make()
+  return Supervisor.asChild({
     id: ChildId.make(device.id),
     restart: "permanent",
     supervisor: inTree(directory, {
@@ -68,21 +70,24 @@ export const deviceChild = (device: Device, directory: Directory, options: Gpu.G
             return Effect.never
           })
         },
-        Supervisor.asChild({
-          id: replicasId,
-          restart: "permanent",
-          supervisor: Effect.tap(
-            inTree(directory, { name: `${device.id}/replicas`, strategy: "one_for_one" }),
-            (replicas) => directory.replicaSupervisors.register(device.id, replicas)
-          )
-        })
+        guard.over(
+          Supervisor.asChild({
+            id: replicasId,
+            restart: "permanent",
+            supervisor: Effect.tap(
+              inTree(directory, { name: `${device.id}/replicas`, strategy: "one_for_one" }),
+              (supervisor) => directory.replicaSupervisors.register(device.id, { supervisor, guard })
+            )
+          })
+        )
       ]
     })
   })
+}
 
 /** A replica as a child of its device's `replicas`. Starts when the model is loaded, or fails with why it could not be. */
-export const replicaChild = (options: Model.ReplicaOptions, directory: Directory) =>
-  Supervisor.asChild({
+export const replicaChild = (options: Model.ReplicaOptions, directory: Directory, guard: DeviceGuard.DeviceGuard) => {
+  const spec = Supervisor.asChild({
     id: ChildId.make(options.replica),
     restart: "temporary",
     supervisor: Effect.gen(function* () {
@@ -105,6 +110,11 @@ export const replicaChild = (options: Model.ReplicaOptions, directory: Directory
       return supervisor
     })
   })
+  return {
+    ...spec,
+    start: Effect.map(spec.start, (run) => Effect.tapError(run, () => guard.gaveUp(options.replica)))
+  }
+}
 
 const modelChild = (options: Model.ReplicaOptions, directory: Directory) => ({
   id: modelId,

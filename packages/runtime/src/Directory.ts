@@ -5,6 +5,7 @@ import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import type { ClientOf } from "./Actor.ts"
+import type { DeviceGuard } from "./DeviceGuard.ts"
 import * as Registry from "./Registry.ts"
 import type { SupervisorHandle } from "./Supervisor.ts"
 
@@ -16,8 +17,11 @@ export interface Directory {
   readonly replicas: Registry.Registry<ReplicaId, ClientOf<typeof ModelActor>>
   /** The supervisors below the node's own, by their place in the tree: see `SupervisionTree.ts`. */
   readonly supervisors: Registry.Registry<string, SupervisorHandle>
-  /** The supervisor of the replicas on a device. */
-  readonly replicaSupervisors: Registry.Registry<DeviceId, SupervisorHandle>
+  /** The supervisor of the replicas on a device, and who takes it out of service. */
+  readonly replicaSupervisors: Registry.Registry<
+    DeviceId,
+    { readonly supervisor: SupervisorHandle; readonly guard: DeviceGuard }
+  >
   readonly scheduler: Registry.Registry<typeof schedulerId, ClientOf<typeof SchedulerActor>>
 }
 

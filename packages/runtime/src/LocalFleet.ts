@@ -41,7 +41,10 @@ export const make = ({
     startReplica: ({ device, model, replica, reservation }) =>
       Effect.gen(function* () {
         const stored = yield* store.find(model.id)
-        const supervisor = yield* directory.replicaSupervisors.find(device)
+        const { guard, supervisor } = yield* Effect.mapError(
+          directory.replicaSupervisors.find(device),
+          () => new LoadFailed({ model: model.id, reason: `${device} is out of service`, file: null })
+        )
         const options = {
           replica,
           device,
@@ -52,7 +55,7 @@ export const make = ({
           threads: stored.threads ?? threads,
           worker
         }
-        yield* Effect.onInterrupt(supervisor.startChild(replicaChild(options, directory)), () =>
+        yield* Effect.onInterrupt(supervisor.startChild(replicaChild(options, directory, guard)), () =>
           Effect.ignore(supervisor.terminateChild(ChildId.make(replica)))
         )
         const started = yield* directory.replicas.find(replica)
@@ -66,7 +69,7 @@ export const make = ({
       ),
     stopReplica: (replica) =>
       Effect.gen(function* () {
-        const supervisor = yield* directory.replicaSupervisors.find(deviceOf(replica))
+        const { supervisor } = yield* directory.replicaSupervisors.find(deviceOf(replica))
         yield* supervisor.terminateChild(ChildId.make(replica))
       }).pipe(
         // the device's tree is gone, and the replica with it; or the replica alone

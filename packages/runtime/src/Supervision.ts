@@ -195,9 +195,10 @@ const restart = (draft: Draft, child: Child, reason: ExitReason): Draft => {
     const reason = `${id} failed (${failure}) after ${intensity} restarts within ${periodMillis} ms`
     return closeAll(forget(counted, id), { _tag: "Escalating", reason })
   }
-  const quiet = child.life._tag === "Running" && now - child.since >= state.policy.quietMillis
+  const { backoff, quietMillis } = child.plan.pace ?? state.policy
+  const quiet = child.life._tag === "Running" && now - child.since >= quietMillis
   const streak = quiet ? 0 : child.streak
-  const delay = blameless ? 0 : delayOf(state.policy, streak)
+  const delay = blameless ? 0 : delayOf({ ...state.policy, backoff }, streak)
   const count = blameless ? streak : streak + 1
   const life: Life = { _tag: "BackingOff", until: now + delay }
   const backingOff = become(counted, id, life, { streak: count, lastFailure: child.lastFailure })

@@ -26,6 +26,8 @@ export interface SupervisionPolicy extends RestartPolicy {
 export interface ChildPlan {
   readonly id: ChildId
   readonly restart: RestartType
+  /** How long it waits before restarts, where that differs from its siblings. */
+  readonly pace?: Pick<RestartPolicy, "backoff" | "quietMillis">
 }
 
 /** Why an instance is gone. `Shutdown` is an end that was asked for; only `Failure` brings a transient child back. */
