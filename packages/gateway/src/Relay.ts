@@ -2,15 +2,19 @@
  * Requests for models of other servers. They pass as they came, every parameter with them, and the answer comes back byte for byte; only
  * the model's name is the upstream's own on the way. What goes wrong before an answer has begun is tried again, then elsewhere.
  */
-import { type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { HttpClient, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { NodeHttpClient } from "@effect/platform-node"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { Attribute } from "@helixflow/runtime/Telemetry"
-import type { UpstreamUnavailable } from "@helixflow/schema/Errors"
+import type { ModelSpec } from "@helixflow/schema/Model"
 import { Effect, type Scope } from "effect"
+import type { Principal } from "./Authentication.ts"
 import { passOn } from "./EventStream.ts"
 import type { HelixError } from "./OpenAiErrors.ts"
+import { queueing } from "./Queueing.ts"
 import { readJson, replaceJson } from "./RequestBody.ts"
 import type { RequestInfo } from "./RequestInfo.ts"
+import * as Upstream from "./Upstream.ts"
 import { type Route, Upstreams } from "./Upstreams.ts"
 
 type Body = Readonly<Record<string, unknown>>
@@ -31,51 +35,73 @@ const relay = (route: Route, path: string, body: Body) =>
       : yield* passOn(answer.body, contentType, headers)
   })
 
-/** Whether the model is one of our own. */
-const isOurs = (model: string): Effect.Effect<boolean, never, Runtime> =>
-  Effect.flatMap(Runtime, (runtime) => Effect.isSuccess(runtime.model(model)))
+/** A place on a program of ours that is lost before an answer has begun is asked for so often. */
+const attempts = 3
+
+/** Asks a program that we run, which is started for it if need be; its place is held until the answer has ended. */
+const relayServed = (spec: ModelSpec, path: string, body: Body) =>
+  Effect.gen(function* () {
+    const wait = yield* queueing()
+    const server = yield* (yield* Runtime).connect({ model: spec.id, ...wait })
+    const http = yield* HttpClient.HttpClient
+    const upstream = Upstream.make(Upstream.fixed(spec.id, server.url), http)
+    const answer = yield* upstream.ask(path, { ...body, model: server.target })
+    const { contentType, status } = answer
+    return answer.body instanceof Uint8Array
+      ? HttpServerResponse.uint8Array(answer.body, { status, contentType })
+      : yield* passOn(answer.body, contentType, {})
+  }).pipe(
+    Effect.scoped,
+    Effect.retry({ times: attempts - 1, while: ({ _tag }) => _tag === "UpstreamUnavailable" }),
+    Effect.provide(NodeHttpClient.layerUndici)
+  )
+
+/** One of our own models; undefined: it is none, and somebody else's or nobody's. */
+const ours = (model: string) =>
+  Effect.flatMap(Runtime, (runtime) => runtime.model(model)).pipe(
+    Effect.catchTag("ModelNotFound", () => Effect.succeed(undefined))
+  )
 
 /**
- * Answers with a model of another server where that is what the body asks for, and with `handler` where it is one of ours or nobody's.
- * Our own models go before others of the same name. `path` is what follows `/v1`.
+ * Answers with a model of another server where that is what the body asks for, and with `handler` where it is one that our engines
+ * compute, or nobody's. Our own models go before others of the same name. `path` is what follows `/v1`.
  */
 export const relayed = <R>(
   path: string,
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, HelixError, R>
-): Effect.Effect<
-  HttpServerResponse.HttpServerResponse,
-  HelixError,
-  R | Runtime | RequestInfo | HttpServerRequest.HttpServerRequest | Scope.Scope
-> =>
-  Effect.gen(function* () {
-    const upstreams = yield* Upstreams
-    if (upstreams.all.length === 0) return yield* handler
-    const body = yield* readJson
-    if (!isBody(body) || typeof body["model"] !== "string" || (yield* isOurs(body["model"]))) return yield* handler
-    const first = upstreams.find(body["model"])
-    if (first === undefined) return yield* handler
+) => {
+  type Answer = Effect.Effect<
+    HttpServerResponse.HttpServerResponse,
+    HelixError,
+    R | Runtime | RequestInfo | Principal | HttpServerRequest.HttpServerRequest | Scope.Scope
+  >
+  const answer = (body: Body, name: string): Answer =>
+    Effect.gen(function* () {
+      const spec = yield* ours(name)
+      if (spec !== undefined) return yield* spec.external ? relayServed(spec, path, body) : handler
+      const route = (yield* Upstreams).find(name)
+      return yield* route === undefined ? handler : follow(route, body, route.upstream.fallback)
+    })
 
-    /** Asks the routes one after the other; a model of ours ends the row, as it does not fail for want of a server. */
-    const follow = (
-      route: Route,
-      fallback: ReadonlyArray<string>
-    ): Effect.Effect<
-      HttpServerResponse.HttpServerResponse,
-      HelixError,
-      R | Runtime | RequestInfo | HttpServerRequest.HttpServerRequest | Scope.Scope
-    > =>
-      Effect.catchAll(relay(route, path, body), (error: UpstreamUnavailable) =>
-        Effect.gen(function* () {
-          for (const [index, name] of fallback.entries()) {
-            if (yield* isOurs(name)) {
-              yield* replaceJson({ ...body, model: name })
-              return yield* handler
-            }
-            const next = upstreams.find(name)
-            if (next !== undefined) return yield* follow(next, fallback.slice(index + 1))
+  /** Asks the routes one after the other. A model of ours ends the row: it does not fail for want of a server. */
+  const follow = (route: Route, body: Body, fallback: ReadonlyArray<string>): Answer =>
+    Effect.catchTag(relay(route, path, body), "UpstreamUnavailable", (error) =>
+      Effect.gen(function* () {
+        const upstreams = yield* Upstreams
+        for (const [index, name] of fallback.entries()) {
+          if ((yield* ours(name)) !== undefined) {
+            const instead = { ...body, model: name }
+            yield* replaceJson(instead)
+            return yield* answer(instead, name)
           }
-          return yield* error
-        })
-      )
-    return yield* follow(first, first.upstream.fallback)
-  })
+          const next = upstreams.find(name)
+          if (next !== undefined) return yield* follow(next, body, fallback.slice(index + 1))
+        }
+        return yield* error
+      })
+    )
+
+  return Effect.flatMap(readJson, (body) =>
+    isBody(body) && typeof body["model"] === "string" ? answer(body, body["model"]) : handler
+  )
+}

@@ -328,6 +328,7 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
   const runtime = (slots: Ref.Ref<number>): Context.Tag.Service<Runtime> => ({
     models: Effect.succeed(models),
     model,
+    connect: ({ model: name }) => Effect.map(model(name), ({ id }) => ({ url: "http://127.0.0.1:1/v1", target: id })),
     catalog: {
       list: Effect.succeed({ models: models.map(entry), refused: [] }),
       find: findEntry,

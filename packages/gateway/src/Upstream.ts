@@ -81,6 +81,13 @@ const innermost = (error: unknown): string => {
   return error.cause === undefined ? error.message : innermost(error.cause)
 }
 
+/** A server that is known to be there: it is asked once, and nothing of it is remembered. */
+export const fixed = (name: string, url: string): UpstreamFolder => ({
+  name,
+  settings: { url, prefix: "", aliases: {}, fallback: [], retries: 0, timeoutSeconds: 600, probeSeconds: 3600 },
+  key: Option.none()
+})
+
 /** The last event of a stream that is whole. */
 const done = "data: [DONE]"
 

@@ -18,6 +18,7 @@ import { Clock, Effect, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import * as DeviceGuard from "./DeviceGuard.ts"
 import { type Directory, schedulerId } from "./Directory.ts"
+import * as ExternalServer from "./ExternalServer.ts"
 import * as Gpu from "./GpuActor.ts"
 import * as InProcess from "./InProcess.ts"
 import * as Model from "./ModelActor.ts"
@@ -124,7 +125,7 @@ const modelChild = (options: Model.ReplicaOptions, directory: Directory) => ({
 })
 
 const startModel = Effect.fnUntraced(function* (options: Model.ReplicaOptions, directory: Directory) {
-  const replica = yield* Model.make(options)
+  const replica = yield* options.server === null ? Model.make(options) : ExternalServer.make(options, options.server)
   const client = yield* InProcess.host(ModelActor, Effect.succeed(replica.handlers), { name: options.replica })
   yield* directory.replicas.register(options.replica, client)
   yield* client.Watch().pipe(

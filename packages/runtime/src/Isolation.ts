@@ -99,6 +99,7 @@ export const make = ({
           model,
           path: folder,
           engine,
+          server: null,
           threads: own ?? threads,
           worker
         }

@@ -52,6 +52,7 @@ export const make = ({
           model,
           path: stored.folder,
           engine: stored.engine,
+          server: stored.server,
           threads: stored.threads ?? threads,
           worker
         }

@@ -22,6 +22,7 @@ import { type EngineChoice, type ModelSpec, type ReplicaState, ReplicaStatus } f
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Scope, Stream } from "effect"
 import * as Latest from "./Latest.ts"
+import type { ServerSettings } from "./ServerSettings.ts"
 import * as WorkerProcess from "./WorkerProcess.ts"
 
 export interface ReplicaOptions {
@@ -32,6 +33,8 @@ export interface ReplicaOptions {
   /** The model's folder. */
   readonly path: string
   readonly engine: EngineChoice
+  /** The program that serves the model, where no engine of ours does. */
+  readonly server: ServerSettings | null
   /** Threads of one operator of the engine. */
   readonly threads: number
   readonly worker: Omit<WorkerProcess.SpawnOptions, "replica">

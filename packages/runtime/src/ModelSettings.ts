@@ -8,7 +8,8 @@ import { parseBytes } from "./DeviceDeclaration.ts"
 import type { ModelFolder } from "./ModelFolder.ts"
 import { Dtype } from "./ModelGraph.ts"
 
-const Amount = Schema.transformOrFail(Schema.Union(Schema.Number, Schema.String), Schema.Number, {
+/** Bytes, as a number or as `"1.5GiB"`. */
+export const Amount = Schema.transformOrFail(Schema.Union(Schema.Number, Schema.String), Schema.Number, {
   strict: true,
   decode: (amount, _, ast) =>
     // nothing is an amount too
@@ -113,6 +114,8 @@ export interface Described {
   readonly labels: ModelSpec["labels"]
   /** Seconds since the epoch. */
   readonly created: number
+  /** Whether a program of its own serves the model over HTTP. */
+  readonly external?: boolean
 }
 
 /** The spec of a model from its files and its settings; `policy` is the pool's. */
@@ -140,7 +143,8 @@ export const toSpec = (
     placing: placingOf(settings),
     sampling: files.sampling,
     labels: files.labels,
-    created: files.created
+    created: files.created,
+    external: files.external ?? false
   })
 }
 

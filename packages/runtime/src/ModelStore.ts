@@ -10,6 +10,7 @@ import { LocalDevices } from "./LocalDevices.ts"
 import { describeModelFolder } from "./ModelFolder.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
+import * as ServerSettings from "./ServerSettings.ts"
 
 export interface StoredModel {
   readonly spec: ModelSpec
@@ -18,6 +19,8 @@ export interface StoredModel {
   readonly engine: EngineChoice
   /** Threads of one operator; null: as many as the node gives every replica. */
   readonly threads: number | null
+  /** The program that serves it; null: an engine of ours does. */
+  readonly server: ServerSettings.ServerSettings | null
 }
 
 /** A folder that is there and can't be served. */
@@ -153,9 +156,10 @@ export const scan = (
   return found
 }
 
-/** A folder with a `config.json` is a model, and models do not lie within models. */
+/** A folder with a `config.json` or a `server.json` is a model, and models do not lie within models. */
 const modelFolders = (directory: string, depth: number): ReadonlyArray<string> => {
-  if (fs.existsSync(path.join(directory, "config.json"))) return [directory]
+  if (["config.json", ServerSettings.fileName].some((file) => fs.existsSync(path.join(directory, file))))
+    return [directory]
   if (depth === 0 || !fs.existsSync(directory)) return []
   return fs
     .readdirSync(directory, { withFileTypes: true })
@@ -174,22 +178,55 @@ const appearance = (folder: string): string =>
     .join(" ")
 
 const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read =>
-  Either.flatMap(readSettings(folder, name), (settings) =>
-    Either.try({
+  Either.flatMap(readSettings(folder, name), (settings) => {
+    if (fs.existsSync(path.join(folder, ServerSettings.fileName))) return readServed(folder, name, settings, policy)
+    return Either.try({
       try: () => {
         const files = describeFor(folder, name, [...kinds])
-        const created = Math.floor(fs.statSync(path.join(folder, "config.json")).mtimeMs / 1000)
         return {
           folder,
           engine: settings.engine,
           threads: settings.threads ?? ModelSettings.threadsOf(files),
-          spec: ModelSettings.toSpec(name, { ...files, created }, settings, policy)
+          server: null,
+          spec: ModelSettings.toSpec(
+            name,
+            { ...files, created: createdAt(path.join(folder, "config.json")) },
+            settings,
+            policy
+          )
         }
       },
       catch: (error) =>
         error instanceof LoadFailed ? error : new LoadFailed({ model: name, reason: String(error), file: folder })
     })
+  })
+
+/** Seconds since the epoch. */
+const createdAt = (file: string): number => Math.floor(fs.statSync(file).mtimeMs / 1000)
+
+/** A model that a program of its own serves. */
+const readServed = (
+  folder: string,
+  name: ModelId,
+  settings: ModelSettings.ModelSettings,
+  policy: PolicyName | undefined
+): Read => {
+  const file = path.join(folder, ServerSettings.fileName)
+  return Either.map(
+    Either.mapLeft(ServerSettings.decode(fs.readFileSync(file, "utf8")), malformed(name, file)),
+    (server) => {
+      const { context, memory, task } = server
+      const files = { task, context, weights: memory, kvPerToken: 0, sampling: {}, labels: [] }
+      return {
+        folder,
+        engine: settings.engine,
+        threads: null,
+        server,
+        spec: ModelSettings.toSpec(name, { ...files, created: createdAt(file), external: true }, settings, policy)
+      }
+    }
   )
+}
 
 /** On each kind of device another file may be loaded. One claim has to do for all of them: the largest. */
 const describeFor = (folder: string, name: ModelId, [first = "cpu", ...others]: ReadonlyArray<DeviceKind>) => {
@@ -205,9 +242,11 @@ const describeFor = (folder: string, name: ModelId, [first = "cpu", ...others]: 
 const readSettings = (folder: string, name: ModelId): Either.Either<ModelSettings.ModelSettings, LoadFailed> => {
   const file = path.join(folder, "helixflow.json")
   if (!fs.existsSync(file)) return Either.right(ModelSettings.defaults)
-  return Either.mapLeft(ModelSettings.decode(fs.readFileSync(file, "utf8")), (error) => {
-    const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-    const where = issue === undefined || issue.path.length === 0 ? "" : `\`${issue.path.join(".")}\`: `
-    return new LoadFailed({ model: name, reason: `${where}${issue?.message ?? "malformed"}`, file })
-  })
+  return Either.mapLeft(ModelSettings.decode(fs.readFileSync(file, "utf8")), malformed(name, file))
+}
+
+const malformed = (name: ModelId, file: string) => (error: ParseResult.ParseError) => {
+  const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const where = issue === undefined || issue.path.length === 0 ? "" : `\`${issue.path.join(".")}\`: `
+  return new LoadFailed({ model: name, reason: `${where}${issue?.message ?? "malformed"}`, file })
 }

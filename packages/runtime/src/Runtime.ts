@@ -17,6 +17,7 @@ import { ModelStore } from "./ModelStore.ts"
 import { Node } from "./Node.ts"
 import * as Quarantine from "./Quarantine.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
+import * as ServedPlace from "./ServedPlace.ts"
 import * as Session from "./SessionActor.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SupervisionTree from "./SupervisionTree.ts"
@@ -58,6 +59,10 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
       tokens: ReadonlyArray<TokenId>,
       caller?: Caller
     ) => Effect.Effect<{ readonly text: string }, SessionError>
+    /** A place on a program that serves a model over HTTP, which is started for it if need be; held until the scope closes. */
+    readonly connect: (
+      request: ServedPlace.ServedRequest
+    ) => Effect.Effect<ServedPlace.Served, SessionError, Scope.Scope>
     /** The models as an operator has them in hand. */
     readonly catalog: Catalog.Catalog
     readonly readiness: Effect.Effect<Readiness>
@@ -168,6 +173,7 @@ const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Session
   return Runtime.of({
     models: Effect.zipRight(store.refresh, store.models),
     model,
+    connect: ServedPlace.make({ scheduler, replica: directory.replicas.find, store }),
     catalog: Catalog.make({ store, directory, defaultModel }),
     generate: (session, request) =>
       Effect.flatMap(openSession(session), (actor) => Mailbox.fromStream(actor.Ask(request))),

@@ -79,7 +79,12 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
     Schema.withConstructorDefault((): ReadonlyArray<string> => [])
   ),
   /** Seconds since the epoch, for `/v1/models`. */
-  created: Schema.Int
+  created: Schema.Int,
+  /** Whether a program of its own serves the model over HTTP, and no engine of ours. */
+  external: Schema.Boolean.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => false)
+  )
 }) {
   /** Bytes of one request's KV slot: the capacity it can reach, not the length it has. */
   get slotBytes(): Bytes {
@@ -114,5 +119,10 @@ export class ReplicaStatus extends Schema.Class<ReplicaStatus>("ReplicaStatus")(
   rss: Schema.NullOr(Bytes),
   since: Millis,
   /** Why it failed last, if it did. */
-  lastFailure: Schema.NullOr(Schema.String)
+  lastFailure: Schema.NullOr(Schema.String),
+  /** Where the API of a program of its own begins, while it is ready. */
+  url: Schema.NullOr(Schema.String).pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => null)
+  )
 }) {}
