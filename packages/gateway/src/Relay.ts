@@ -7,13 +7,15 @@ import { NodeHttpClient } from "@effect/platform-node"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { Attribute } from "@helixflow/runtime/Telemetry"
 import type { ModelSpec } from "@helixflow/schema/Model"
-import { Effect, type Scope } from "effect"
-import type { Principal } from "./Authentication.ts"
+import { Effect, type Scope, Stream } from "effect"
+import { charge } from "./Admission.ts"
 import { passOn } from "./EventStream.ts"
 import type { HelixError } from "./OpenAiErrors.ts"
+import type { Principal } from "./Principal.ts"
 import { queueing } from "./Queueing.ts"
 import { readJson, replaceJson } from "./RequestBody.ts"
 import type { RequestInfo } from "./RequestInfo.ts"
+import type { UpstreamAnswer } from "./Upstream.ts"
 import * as Upstream from "./Upstream.ts"
 import { type Route, Upstreams } from "./Upstreams.ts"
 
@@ -23,16 +25,50 @@ const isBody = (json: unknown): json is Body => typeof json === "object" && json
 
 const upstreamHeader = "x-helixflow-upstream"
 
+/** The last total that an answer names; null: none. */
+const totalTokens = (text: string): number | null => {
+  const found = [...text.matchAll(/"total_tokens"\s*:\s*(\d+)/g)].at(-1)
+  return found === undefined ? null : Number(found[1])
+}
+
+const textOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
+
+/** As much of a stream's end as its usage may take. */
+const tailLength = 2048
+
+/**
+ * Answers what a server answered, and charges its tokens to the key. A stream that does not tell its usage is charged a token an event,
+ * and so is one that its reader leaves.
+ */
+const pass = ({ body, contentType, status }: UpstreamAnswer, headers: Readonly<Record<string, string>>) => {
+  if (body instanceof Uint8Array) {
+    return Effect.as(
+      charge(totalTokens(textOf(body)) ?? 0),
+      HttpServerResponse.uint8Array(body, { status, contentType, headers })
+    )
+  }
+  let tail = ""
+  let events = 0
+  const counted = Stream.tap(body, (bytes) =>
+    Effect.sync(() => {
+      const text = textOf(bytes)
+      events += text.split("\ndata:").length - 1
+      tail = (tail + text).slice(-tailLength)
+    })
+  )
+  return Effect.ensuring(
+    passOn(counted, contentType, headers),
+    Effect.suspend(() => charge(totalTokens(tail) ?? events))
+  )
+}
+
 const relay = (route: Route, path: string, body: Body) =>
   Effect.gen(function* () {
     const { model, upstream } = route
     yield* Effect.annotateCurrentSpan({ [Attribute.upstream]: upstream.name, [Attribute.responseModel]: model.id })
     const answer = yield* upstream.ask(path, { ...body, model: model.target })
-    const { contentType, status } = answer
-    const headers = { [upstreamHeader]: upstream.name }
-    return answer.body instanceof Uint8Array
-      ? HttpServerResponse.uint8Array(answer.body, { status, contentType, headers })
-      : yield* passOn(answer.body, contentType, headers)
+    return yield* pass(answer, { [upstreamHeader]: upstream.name })
   })
 
 /** A place on a program of ours that is lost before an answer has begun is asked for so often. */
@@ -45,11 +81,7 @@ const relayServed = (spec: ModelSpec, path: string, body: Body) =>
     const server = yield* (yield* Runtime).connect({ model: spec.id, ...wait })
     const http = yield* HttpClient.HttpClient
     const upstream = Upstream.make(Upstream.fixed(spec.id, server.url), http)
-    const answer = yield* upstream.ask(path, { ...body, model: server.target })
-    const { contentType, status } = answer
-    return answer.body instanceof Uint8Array
-      ? HttpServerResponse.uint8Array(answer.body, { status, contentType })
-      : yield* passOn(answer.body, contentType, {})
+    return yield* pass(yield* upstream.ask(path, { ...body, model: server.target }), {})
   }).pipe(
     Effect.scoped,
     Effect.retry({ times: attempts - 1, while: ({ _tag }) => _tag === "UpstreamUnavailable" }),
