@@ -10,10 +10,12 @@ import { chaosCommand, chaosHelp } from "./ChaosCommand.ts"
 import { chatCommand, chatHelp } from "./ChatCommand.ts"
 import { CommandFailure, exitCodes } from "./CommandFailure.ts"
 import { render, summary } from "./CommandHelp.ts"
+import { explainCommand, explainHelp } from "./ExplainCommand.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
 import { keysCommand, keysPages } from "./KeysCommand.ts"
 import { modelsCommand, modelsHelp, modelsSubcommands } from "./ModelsCommand.ts"
 import { pullCommand, pullHelp } from "./PullCommand.ts"
+import { replayCommand, replayHelp } from "./ReplayCommand.ts"
 import { serveCommand, serveHelp } from "./ServeCommand.ts"
 import { treeCommand, treeHelp } from "./TreeCommand.ts"
 
@@ -25,6 +27,8 @@ const helixflow = Command.make("helixflow").pipe(
     pullCommand,
     treeCommand,
     keysCommand,
+    explainCommand,
+    replayCommand,
     chatCommand,
     benchCommand,
     chaosCommand
@@ -47,6 +51,8 @@ const rootPage = render(
     summary(pullCommand),
     summary(treeCommand),
     summary(keysCommand),
+    summary(explainCommand),
+    summary(replayCommand),
     summary(chatCommand),
     summary(benchCommand),
     summary(chaosCommand)
@@ -60,6 +66,8 @@ const pages = new Map([
   ["pull", render(pullCommand, pullHelp)],
   ["tree", render(treeCommand, treeHelp)],
   ...keysPages,
+  ["explain", render(explainCommand, explainHelp)],
+  ["replay", render(replayCommand, replayHelp)],
   ["chat", render(chatCommand, chatHelp)],
   ["bench", render(benchCommand, benchHelp)],
   ["chaos", render(chaosCommand, chaosHelp)]

@@ -22,6 +22,7 @@ import * as Models from "./Models.ts"
 import { type HelixError, toResponse } from "./OpenAiErrors.ts"
 import { RequestInfo, withProcessingTime } from "./RequestInfo.ts"
 import * as Rerank from "./Rerank.ts"
+import * as ScheduleRoutes from "./ScheduleRoutes.ts"
 import * as Tokenization from "./Tokenization.ts"
 import * as TreeRoutes from "./TreeRoutes.ts"
 import * as UpstreamsRoutes from "./UpstreamsRoutes.ts"
@@ -73,6 +74,7 @@ export const routes = Layer.mergeAll(
   Models.layer,
   Rerank.layer,
   Tokenization.layer,
+  ScheduleRoutes.layer,
   TreeRoutes.layer,
   UpstreamsRoutes.layer
 ).pipe(Layer.provide(refusals))

@@ -17,6 +17,7 @@ import { ChildId, type NodeId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Clock, Context, Effect, Layer, Option } from "effect"
+import * as DecisionLog from "./DecisionLog.ts"
 import * as DefaultModel from "./DefaultModel.ts"
 import { deviceChild } from "./DeviceTree.ts"
 import * as Directory from "./Directory.ts"
@@ -85,6 +86,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
           const spec = specs.find(({ id }) => replica.startsWith(`${device.id}/${id}#`))
           return spec === undefined ? Effect.void : memory.observe({ spec, kind: device.kind, peak, fresh })
         })
+      const decisionLog = Option.map(config.decisionLog, (fileBytes) => ({ folder: config.dataDir, fileBytes }))
       const supervisor = yield* Supervisor.make({
         name: "node",
         strategy: "one_for_one",
@@ -95,7 +97,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
           {
             id: ChildId.make(Directory.schedulerId),
             restart: "permanent",
-            start: startScheduler(directory).pipe(Effect.provideService(Fleet, fleet))
+            start: startScheduler(directory, decisionLog).pipe(Effect.provideService(Fleet, fleet))
           },
           ...Option.toArray(Option.map(defaultModel, (model) => DefaultModel.child(model, directory)))
         ]
@@ -108,11 +110,15 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
 }
 
 /** A new scheduler knows nothing: what there is, it is told by those who are the authority. */
-const startScheduler = Effect.fnUntraced(function* (directory: Directory.Directory) {
+const startScheduler = Effect.fnUntraced(function* (
+  directory: Directory.Directory,
+  decisionLog: Option.Option<DecisionLog.DecisionLogOptions>
+) {
   const scheduler = yield* InProcess.host(SchedulerActor, Scheduler.handlers, { name: Directory.schedulerId })
   const devices = yield* Effect.forEach(yield* directory.gpus.values, (gpu) => gpu.Status())
   const replicas = yield* Effect.forEach(yield* directory.replicas.values, (replica) => replica.Status())
   yield* scheduler.Observe({ devices, replicas })
+  if (Option.isSome(decisionLog)) yield* Effect.forkScoped(DecisionLog.write(decisionLog.value, scheduler))
   yield* directory.scheduler.register(Directory.schedulerId, scheduler)
   return Effect.never
 })

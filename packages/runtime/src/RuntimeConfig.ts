@@ -118,6 +118,21 @@ export const settings = {
     fallback: () => 30_000,
     parse: Setting.parseDuration
   }),
+  decisionLog: Setting.make<Option.Option<number>>({
+    name: "HELIX_DECISION_LOG",
+    defaultText: "`16MiB`",
+    description:
+      "Size of a file of the scheduler's decision log, `decisions.jsonl` in the data folder; four older ones are kept. It has ids, times " +
+      "and figures, never what is in requests; `helixflow replay` reads it. `off` writes none.",
+    fallback: () => Option.some(16 * 2 ** 20),
+    parse: (text) =>
+      text === "off"
+        ? Either.right(Option.none())
+        : Either.mapBoth(parseBytes(text), {
+            onLeft: () => `must be a size such as 16MiB, or off, but is \`${text}\``,
+            onRight: Option.some
+          })
+  }),
   policy: Setting.make<PolicyName>({
     name: "HELIX_POLICY",
     defaultText: "`best-fit`",
@@ -228,6 +243,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly liveness: LivenessLimits
     /** Of models that do not say. */
     readonly policy: PolicyName
+    /** Bytes of a file of the decision log. None: it is not written. */
+    readonly decisionLog: Option.Option<number>
     /** Milliseconds between two readings of a device. */
     readonly devicePeriod: number
     readonly nvml: string
@@ -249,6 +266,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     defaultModel: settings.defaultModel.config,
     devices: settings.devices.config,
     policy: settings.policy.config,
+    decisionLog: settings.decisionLog.config,
     devicePeriod: settings.devicePeriod.config,
     nvml: settings.nvml.config,
     nvidiaSmi: settings.nvidiaSmi.config,

@@ -26,7 +26,7 @@ const verdict = (
   if (here !== undefined) {
     const { replica } = here.status
     const score = policy.use({ id: replica, taken: here.taken, slots: FleetView.slotsOf(here, spec) }, state)
-    return { action: "use", replica, score, reasons: [] }
+    return { action: "use", replica, score, reasons: [], evict: [] }
   }
   const fit = Fit.fit(view, spec, device, now)
   const reasons: Array<Reason> = own.reasons.flatMap(([on, reason]) => (on === id ? [reason] : []))
@@ -38,20 +38,21 @@ const verdict = (
   )
   reasons.push(...elsewhere)
   const allowed = own.live < spec.replicas && !own.coming && fit.missing !== null
-  const eviction =
-    allowed && (fit.missing > 0 || fit.conflicts.length > 0) && own.live === 0
-      ? Eviction.evict(view, id, spec.id, fit.missing, false, now, options, fit.conflicts)
-      : undefined
+  const crowded = fit.missing !== null && (fit.missing > 0 || fit.conflicts.length > 0)
+  const leaving = (busy: boolean) =>
+    crowded ? Eviction.evict(view, id, spec.id, fit.missing ?? 0, busy, now, options, fit.conflicts) : undefined
+  const eviction = allowed && own.live === 0 ? leaving(false) : undefined
   if (allowed && ((fit.missing === 0 && fit.conflicts.length === 0) || eviction !== undefined)) {
     const free = device.free + (eviction?.bytes ?? 0)
     return {
       action: "load",
       replica: null,
       score: policy.load({ id, free, total, needed: spec.claim }, state),
-      reasons
+      reasons,
+      evict: eviction?.replicas ?? []
     }
   }
-  return { action: "none", replica: null, score: null, reasons }
+  return { action: "none", replica: null, score: null, reasons, evict: leaving(true)?.replicas ?? [] }
 }
 
 const decisions = {
@@ -105,9 +106,9 @@ export const explain = (
     decision: decisions[decision._tag],
     chosen,
     devices: entries.map(([device, entry]) => {
-      const { action, replica, score, reasons } = verdict(view, spec, own, entry, now, options)
+      const { action, evict, replica, score, reasons } = verdict(view, spec, own, entry, now, options)
       const waitingHelps = action !== "none" || reasons.every(Fit.passes)
-      return new DeviceVerdict({ device, action, replica, score, reasons, waitingHelps })
+      return new DeviceVerdict({ device, action, replica, score, reasons, evict, waitingHelps })
     }),
     waiting,
     summary: `${spec.id} ${sentence(view, spec, decision)}`

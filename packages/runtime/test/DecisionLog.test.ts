@@ -1,0 +1,122 @@
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Fleet } from "@helixflow/scheduler/Fleet"
+import * as MemoryFleet from "@helixflow/scheduler/MemoryFleet"
+import { LogLine } from "@helixflow/scheduler/Replay"
+import * as Scheduler from "@helixflow/scheduler/SchedulerActor"
+import { Device } from "@helixflow/schema/Device"
+import { Bytes, DeviceId, ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
+import { ModelSpec } from "@helixflow/schema/Model"
+import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
+import { Effect, Schedule, Schema } from "effect"
+import * as DecisionLog from "../src/DecisionLog.ts"
+import * as InProcess from "../src/InProcess.ts"
+import { temporaryFolder } from "./temporaryFolder.ts"
+
+const spec = new ModelSpec({
+  id: ModelId.make("m"),
+  aliases: [],
+  task: "embedding",
+  context: 8,
+  slots: 4,
+  weights: Bytes.make(1),
+  kvPerToken: Bytes.make(0),
+  replicas: 1,
+  policy: "best-fit",
+  sampling: {},
+  created: 0
+})
+const device = new Device({ id: DeviceId.make("local/cpu:0"), kind: "cpu", name: "c", total: Bytes.make(9) })
+
+/** A scheduler whose decisions are written while so many requests are placed and completed, one after the other. */
+const serve = Effect.fnUntraced(function* (folder: string, fileBytes: number, requests: number) {
+  const memory = MemoryFleet.make([device], [spec])
+  const scheduler = yield* InProcess.host(
+    SchedulerActor,
+    Scheduler.handlers.pipe(Effect.provideService(Fleet, memory.fleet)),
+    { name: "scheduler" }
+  )
+  yield* scheduler.Observe(memory.news())
+  yield* Effect.forkScoped(DecisionLog.write({ folder, fileBytes }, scheduler))
+  const current = path.join(folder, "decisions.jsonl")
+  const written = (wanted: string) => Effect.sync(() => fs.existsSync(current) && filesOf(folder).includes(wanted))
+  const until = (wanted: string) =>
+    Effect.repeat(written(wanted), { until: (there) => there, schedule: Schedule.spaced("5 millis") })
+  yield* until("FleetKnown")
+  for (let n = 0; n < requests; n++) {
+    const request = RequestId.make(`request-${n}`)
+    yield* scheduler.Place({ request, model: spec.id, not: [], timeoutMillis: 5000 })
+    yield* scheduler.Complete({ reservation: ReservationId.make(request), served: { input: 3, output: 4 } })
+    // a watcher that falls behind loses the oldest
+    if (n % 10 === 9) yield* until(`"reservation":"${request}","served"`)
+  }
+  yield* until(`"reservation":"request-${requests - 1}","served"`)
+})
+
+const names = (folder: string) => fs.readdirSync(folder).sort()
+const filesOf = (folder: string) =>
+  names(folder)
+    .map((name) => fs.readFileSync(path.join(folder, name), "utf8"))
+    .join("")
+
+const entries = (file: string) =>
+  fs
+    .readFileSync(file, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => Schema.decodeUnknownSync(LogLine)(line))
+
+describe("The decision log", () => {
+  const folder = temporaryFolder()
+
+  it.scopedLive("has the fleet and every decision, for its owner's eyes only", () =>
+    Effect.gen(function* () {
+      const own = path.join(folder, "whole")
+      yield* serve(own, 2 ** 20, 2)
+      const file = path.join(own, "decisions.jsonl")
+      assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600)
+      assert.strictEqual(fs.statSync(own).mode & 0o777, 0o700)
+      assert.deepStrictEqual(
+        entries(file).map(({ _tag }) => _tag),
+        [
+          ...["FleetKnown", "Arrived", "Queued", "LoadStarted", "LoadEnded", "Placed", "Completed"],
+          ...["Arrived", "Placed", "Completed"]
+        ]
+      )
+    })
+  )
+
+  it.scopedLive("is cut into files that can each be read alone, of which a few are kept", () =>
+    Effect.gen(function* () {
+      const own = path.join(folder, "cut")
+      yield* serve(own, 2000, 100)
+      assert.deepStrictEqual(names(own), [
+        "decisions.1.jsonl",
+        "decisions.2.jsonl",
+        "decisions.3.jsonl",
+        "decisions.4.jsonl",
+        "decisions.jsonl"
+      ])
+      for (const name of names(own)) {
+        const all = entries(path.join(own, name))
+        assert.strictEqual(all[0]?._tag, "FleetKnown")
+        assert.strictEqual(fs.statSync(path.join(own, name)).mode & 0o777, 0o600)
+      }
+    })
+  )
+
+  it.scopedLive("that can't be written stops nobody", () =>
+    Effect.gen(function* () {
+      const blocked = path.join(folder, "file")
+      fs.writeFileSync(blocked, "")
+      const memory = MemoryFleet.make([device], [spec])
+      const scheduler = yield* InProcess.host(
+        SchedulerActor,
+        Scheduler.handlers.pipe(Effect.provideService(Fleet, memory.fleet)),
+        { name: "scheduler" }
+      )
+      yield* DecisionLog.write({ folder: path.join(blocked, "below"), fileBytes: 1000 }, scheduler)
+    })
+  )
+})

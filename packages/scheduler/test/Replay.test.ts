@@ -1,0 +1,83 @@
+import { describe, expect, it } from "@effect/vitest"
+import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
+import { Either, Schema } from "effect"
+import { type LogEntry, LogLine, read, worldOf } from "../src/Replay.ts"
+import { defaults } from "../src/SchedulerOptions.ts"
+import * as VirtualFleet from "../src/VirtualFleet.ts"
+import { device, model } from "./fixtures.ts"
+import { arrival, caller, exponential, randomOf, zipf } from "./traces.ts"
+
+const devices = [device(0, 220), device(1, 120)]
+const models = Array.from({ length: 6 }, (_, n) => model(`m${n}`, { replicas: n === 0 ? 2 : 1 }))
+
+/** Some minutes of six models on memory for three, where loads fail now and then and clients leave. */
+const recorded = (seed: number) => {
+  const random = randomOf(seed)
+  const popular = zipf(random, models.length, 1)
+  let at = 1_000_000
+  const arrivals = Array.from({ length: 400 }, (_, order) => {
+    at += Math.ceil(exponential(random, 700))
+    const spec = models[popular()] ?? models[0]
+    const more = {
+      caller: caller(`tenant ${Math.floor(random() * 4)}`),
+      timeoutMillis: 8000,
+      leavesAfter: random() < 0.1 ? Math.ceil(random() * 3000) : Number.POSITIVE_INFINITY
+    }
+    return arrival(order, at, spec?.id ?? model("none").id, Math.ceil(exponential(random, 900)), more)
+  })
+  const courses = Array.from({ length: 500 }, () => ({
+    millis: 200 + Math.ceil(random() * 2000),
+    failure: random() < 0.1 ? "simulated" : null
+  }))
+  const loadOf = (id: string, nth: number) =>
+    courses[(id.charCodeAt(1) * 7 + nth) % 500] ?? { millis: 1, failure: null }
+  return VirtualFleet.run({ devices, models, options: defaults, arrivals, loadOf })
+}
+
+/** Through the text of the file, and back. */
+const logOf = (events: ReadonlyArray<SchedulerEvent>): ReadonlyArray<LogEntry> => {
+  const header: LogEntry = { _tag: "FleetKnown", at: events[0]?.at ?? expect.fail(), devices, models }
+  return [header, ...events].map((entry) =>
+    Either.getOrThrow(Schema.decodeUnknownEither(LogLine)(JSON.stringify(entry)))
+  )
+}
+
+const decisions = (events: ReadonlyArray<SchedulerEvent>) =>
+  events.flatMap((event) => {
+    switch (event._tag) {
+      case "Placed":
+        return [`${event.at} ${event.placement.request} placed on ${event.placement.replica}`]
+      case "Rejected":
+        return [`${event.at} ${event.request} rejected: ${event.reason}`]
+      case "LoadStarted":
+        return [`${event.at} ${event.replica} loads, ${event.evict} leave`]
+      default:
+        return []
+    }
+  })
+
+describe("a recorded run", () => {
+  it("decided again on the same devices has the same decisions at the same times", () => {
+    for (const seed of [1, 2, 3]) {
+      const run = recorded(seed)
+      expect(run.evictions).toBeGreaterThan(20)
+      expect(run.failedLoads).toBeGreaterThan(0)
+      expect(run.outcomes.some(({ end }) => end === "left")).toBe(true)
+      const again = VirtualFleet.run(worldOf(read(logOf(run.events)), defaults))
+      expect(decisions(again.events)).toEqual(decisions(run.events))
+    }
+  })
+
+  it("says what one more device would have changed", () => {
+    const run = recorded(4)
+    const known = read(logOf(run.events))
+    const more = VirtualFleet.run(worldOf(known, defaults, [...devices, device(2, 400)]))
+    const mean = (course: VirtualFleet.Course) =>
+      course.outcomes.reduce((sum, { waitedMillis }) => sum + waitedMillis, 0) / course.outcomes.length
+    expect(more.outcomes).toHaveLength(run.outcomes.length)
+    expect(more.evictions).toBeLessThan(run.evictions / 10)
+    expect(mean(more)).toBeLessThan(mean(run) / 4)
+    const none = VirtualFleet.run(worldOf(known, defaults, [device(0, 50)]))
+    expect(new Set(none.outcomes.map(({ refusal }) => refusal))).toEqual(new Set(["NoDeviceFits"]))
+  })
+})
