@@ -3,6 +3,8 @@ import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
+import { describeModelFolder } from "@helixflow/runtime/ModelFolder"
+import { threadsOf } from "@helixflow/runtime/ModelSettings"
 import { type EngineModel, graphOf } from "./EngineModels.ts"
 import type { MeasuredServer } from "./MeasuredServer.ts"
 import { streamAll } from "./OpenStream.ts"
@@ -21,7 +23,7 @@ export interface Peer {
   readonly stop: () => Promise<void>
 }
 
-/** Of every contestant: those of the machine, up to what a laptop has. */
+/** Of every contestant: those of the machine, up to what a laptop has. HelixFlow gives tiny models one. */
 export const threads = 2
 
 /** What the server gives a model unasked. */
@@ -83,7 +85,14 @@ const startPeer = async (file: string, args: ReadonlyArray<string | number>): Pr
 export const startRawLoop = (model: EngineModel): Promise<Peer> => startPeer("RawLoop.ts", [graphOf(model), threads])
 
 export const startBareBatching = (model: EngineModel): Promise<Peer> =>
-  startPeer("BareBatching.ts", [model.folder, model.context, slots, threads, prefixCache])
+  startPeer("BareBatching.ts", [
+    model.folder,
+    model.context,
+    slots,
+    // as the server does
+    threadsOf(describeModelFolder(model.folder, model.name)) ?? threads,
+    prefixCache
+  ])
 
 /** Only loads. */
 export const startLoader = (model: EngineModel): Promise<Peer> => startPeer("Loader.mjs", [graphOf(model), threads])

@@ -101,10 +101,14 @@ const table = new TokenBytes(
     tokenizerJson({ specials: ["<|end|>"], tokens: [...byteAlphabet], merges: [] })
   )
 )
-const blockTokens = 4
-const makeEngine = (slots: number, keptBlocks = 0, compute = async () => {}, model = successor) => {
-  const decoder = tokenDecoder(slots, compute, model)
+const ticking = () => {
   let time = 0
+  return () => ++time
+}
+const blockTokens = 4
+/** Unless said otherwise, every computation takes as long as any other. */
+const makeEngine = (slots: number, keptBlocks = 0, compute = async () => {}, model = successor, now = ticking()) => {
+  const decoder = tokenDecoder(slots, compute, model)
   const tokenizer = new Tokenizer({
     encoder: { encode: () => ({ ids: [] }) },
     table,
@@ -123,8 +127,7 @@ const makeEngine = (slots: number, keptBlocks = 0, compute = async () => {}, mod
     slots,
     eosTokenIds: [],
     prefixCache: new PrefixCache({ blockTokens, capacity: keptBlocks }),
-    // every computation takes as long as any other
-    now: () => ++time
+    now
   })
   return { engine, decoder }
 }
@@ -331,6 +334,43 @@ describe("ContinuousBatching", () => {
     const verified = decoder.calls.filter((call) => call.startsWith("verify")).length
     expect(verified).toBeGreaterThan(0)
     expect(verified).toBeLessThan(20)
+  })
+
+  it("gives running sequences their tokens between pieces of a long prompt that take no longer than they do", async () => {
+    let time = 0
+    const takes = () => {
+      const [kind, tokens] = decoder.calls.at(-1)?.split(" ") ?? []
+      return kind === "prefill" ? Number(tokens) : 50
+    }
+    const compute = async () => {
+      time += takes()
+    }
+    const { engine, decoder } = makeEngine(2, 0, compute, successor, () => time)
+    engine.submit(sequence("running", promptOf(1, 40), { stopping: stopping({ maxTokens: 40 }) }))
+    for (let step = 0; step < 9; step++) await engine.step()
+    decoder.calls.length = 0
+    engine.submit(sequence("long", promptOf(2, 490), { stopping: stopping({ maxTokens: 2 }) }))
+    const { transcripts } = await drain(engine)
+    const pieces = decoder.calls.filter((call) => call.startsWith("prefill")).map((call) => Number(call.slice(8)))
+    expect(pieces.reduce((sum, count) => sum + count, 0)).toBe(490)
+    // what a piece takes is known from the first
+    for (const piece of pieces.slice(1)) expect(piece).toBeLessThanOrEqual(50)
+    for (const [index, call] of decoder.calls.entries()) {
+      if (call.startsWith("prefill")) expect(decoder.calls[index + 1]).toMatch(/^decode/)
+    }
+    expect(transcripts.get("long")?.tokens).toEqual(completionOf(promptOf(2, 490), 2))
+  })
+
+  it("computes a prompt at once that takes little, and a burst before the few that run", async () => {
+    const { engine, decoder } = makeEngine(6)
+    engine.submit(sequence("running", promptOf(1, 40), { stopping: stopping({ maxTokens: 40 }) }))
+    for (let step = 0; step < 9; step++) await engine.step()
+    decoder.calls.length = 0
+    for (const id of [2, 3, 4, 5, 6]) engine.submit(sequence(`${id}`, promptOf(id, 200)))
+    await drain(engine)
+    const first = decoder.calls.slice(0, 5)
+    expect(first.filter((call) => call === "prefill 200").length).toBeGreaterThanOrEqual(4)
+    expect(decoder.calls).toContain("decode 6")
   })
 
   it("computes short prompts in one step and decodes all sequences together", async () => {

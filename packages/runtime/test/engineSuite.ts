@@ -262,15 +262,17 @@ export function textEngineSuite(
       expect([...transcripts.values()].filter(({ finish }) => finish === "length")).toHaveLength(count)
     })
 
-    it("stalls running sequences for no more than a chunk of a long prompt", async () => {
-      engine.submit(sequence("running", encode("x"), { stopping: stopping({ maxTokens: 30 }) }))
-      await engine.step()
-      engine.submit(sequence("long", encode("y".repeat(480)), { stopping: stopping({ maxTokens: 1 }) }))
-      const steps: Array<ReadonlyArray<string>> = []
-      await drain(engine, (_, { batches }) => steps.push(batches.map(({ request }) => request)))
-      const arrival = steps.findIndex((requests) => requests.includes("long"))
-      expect(arrival).toBeGreaterThanOrEqual(3)
-      for (const requests of steps.slice(0, arrival)) expect(requests).toEqual(["running"])
+    it("computes a long prompt beside running sequences, and each has the text that it has alone", async () => {
+      const running = (id: string) => sequence(id, encode("x"), { stopping: stopping({ maxTokens: 30 }) })
+      const long = (id: string) => sequence(id, encode("y".repeat(480)), { stopping: stopping({ maxTokens: 9 }) })
+      const alone = [await run(running("running alone")), await run(long("long alone"))]
+      engine.submit(running("running"))
+      const first = await engine.step()
+      engine.submit(long("long"))
+      const { transcripts } = await drain(engine)
+      expect(first.batches.flatMap(({ tokens }) => tokens)).toEqual(alone[0]?.tokens.slice(0, 1))
+      expect(transcripts.get("running")?.tokens).toEqual(alone[0]?.tokens.slice(1))
+      expect(transcripts.get("long")).toEqual(alone[1])
     })
 
     it("takes the same request once, and a later attempt instead of an earlier one", async () => {
