@@ -1,4 +1,5 @@
 /** How an answer is written, as data: it is kept with a session, so that whoever comes back gets the same chunks. */
+import type { SessionRecord } from "@helixflow/runtime/SessionRecord"
 import { ServiceTier } from "@helixflow/schema/Caller"
 import { SessionId } from "@helixflow/schema/Ids"
 import type { SessionEvent } from "@helixflow/schema/SessionActor"
@@ -18,6 +19,10 @@ const Identity = Schema.Struct({
 
 export const ChatForm = Schema.TaggedStruct("Chat", {
   identity: Identity,
+  /** What the client called it on its connection. */
+  request: Schema.optional(Schema.String),
+  /** How many requests there were on the connection before. */
+  turn: Schema.optional(Schema.Int),
   n: Schema.Int,
   includeUsage: Schema.Boolean,
   logprobs: Schema.Boolean,
@@ -34,6 +39,8 @@ export const CompletionForm = Schema.TaggedStruct("Completion", {
   bestOf: Schema.Int
 })
 
+export type ChatForm = typeof ChatForm.Type
+
 export const AnswerForm = Schema.Union(ChatForm, CompletionForm)
 export type AnswerForm = typeof AnswerForm.Type
 
@@ -42,7 +49,7 @@ export const toText = Schema.encodeSync(Text)
 export const fromText = Schema.decodeSync(Text)
 
 /** How many choices are generated: with more than one, the order of their chunks is chance. */
-export const choicesOf = (form: AnswerForm): number => (form._tag === "Chat" ? form.n : form.echoed.length)
+const choicesOf = (form: AnswerForm): number => (form._tag === "Chat" ? form.n : form.echoed.length)
 
 /** The chunks of a stream. */
 export const encoderOf = (form: AnswerForm): EventEncoder =>
@@ -57,7 +64,14 @@ export const answerOf = (form: AnswerForm): ChatAnswer | CompletionAnswer =>
     : new CompletionAnswer(form.identity, form.echoed, form)
 
 /** How many chunks a stream of these events has so far. */
-export const countChunks = (form: AnswerForm, events: ReadonlyArray<SessionEvent>): number => {
+const countChunks = (form: AnswerForm, events: ReadonlyArray<SessionEvent>): number => {
   const { encode, open } = encoderOf(form)
   return events.reduce((count, event) => count + encode(event).length, open.length)
 }
+
+/**
+ * The number of the last chunk that is as it was before the server's end. Where the choices' order is chance, chunks that had not been
+ * written down by then can't be counted on.
+ */
+export const lastCertain = (form: AnswerForm, { events }: SessionRecord, certain: number | null): number =>
+  certain === null || choicesOf(form) === 1 ? Number.POSITIVE_INFINITY : countChunks(form, events.slice(0, certain)) - 1

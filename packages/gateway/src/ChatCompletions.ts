@@ -17,8 +17,15 @@ import { decodeBody } from "./RequestBody.ts"
 
 const decode = decodeBody(OpenAiChatRequest)
 
-const handler = Effect.gen(function* () {
-  const body = yield* decode
+/** Who asks, where it is not by a request of their own: see `WebSocketRequests.ts`. */
+interface Connected {
+  readonly connection: string
+  readonly request: string
+  readonly turn: number
+}
+
+/** Begins what a body asks for. */
+export const accept = Effect.fnUntraced(function* (body: OpenAiChatRequest, connected?: Connected) {
   const spec = yield* modelFor(body.model, "text-generation", "chat completions")
   const identity = yield* makeIdentity("chatcmpl", spec, body.service_tier)
   const request = toGenerationRequest(body, {
@@ -31,13 +38,20 @@ const handler = Effect.gen(function* () {
   })
   const form = ChatForm.make({
     identity,
+    request: connected?.request,
+    turn: connected?.turn,
     n: request.n,
     includeUsage: body.stream_options?.include_usage === true,
     logprobs: body.logprobs === true,
     tools: offeredTools(body).length > 0 ? { parallel: body.parallel_tool_calls !== false } : null
   })
-  const keep = keeping(body, (yield* Principal).tenant, form)
-  const generation = yield* begin("chat", identity.id, [request], keep)
+  const keep = keeping(body, (yield* Principal).tenant, form, connected?.connection)
+  return { form, generation: yield* begin("chat", identity.id, [request], keep) }
+}, inParam("messages"))
+
+const handler = Effect.gen(function* () {
+  const body = yield* decode
+  const { form, generation } = yield* accept(body)
   if (body.stream === true) return yield* eventStream(generation, encoderOf(form))
   const answer = answerOf(form)
   yield* forEachBatch(generation, (events) =>
@@ -46,6 +60,6 @@ const handler = Effect.gen(function* () {
     })
   )
   return HttpServerResponse.unsafeJson(answer.body)
-}).pipe(inParam("messages"))
+})
 
 export const layer = endpoint("POST", "/v1/chat/completions", authenticated(relayed("/chat/completions", handler)))

@@ -26,6 +26,7 @@ import * as ScheduleRoutes from "./ScheduleRoutes.ts"
 import * as Tokenization from "./Tokenization.ts"
 import * as TreeRoutes from "./TreeRoutes.ts"
 import * as UpstreamsRoutes from "./UpstreamsRoutes.ts"
+import * as WebSockets from "./WebSocketServer.ts"
 
 const missingHost = new InvalidRequest({
   reason: "The Host header field is missing.",
@@ -76,9 +77,12 @@ export const routes = Layer.mergeAll(
   Tokenization.layer,
   ScheduleRoutes.layer,
   TreeRoutes.layer,
-  UpstreamsRoutes.layer
+  UpstreamsRoutes.layer,
+  WebSockets.routes
 ).pipe(Layer.provide(refusals))
 
 /** Serves on the `HttpServer` at hand. The annotation is the proof that no route has an error without an answer. */
-export const layer: Layer.Layer<never, never, ApiKeys | HttpServer.HttpServer | Identity | Runtime> =
-  HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true })
+export const layer: Layer.Layer<never, never, ApiKeys | HttpServer.HttpServer | Identity | Runtime> = Layer.merge(
+  HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true }),
+  WebSockets.layer
+)

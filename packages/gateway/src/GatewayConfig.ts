@@ -9,6 +9,9 @@ const parsePort = (text: string): Either.Either<number, string> => {
     : Either.left(`must be a port from 1 to 65535, or 0 for none, but is \`${text}\``)
 }
 
+const parseCount = (text: string): Either.Either<number, string> =>
+  /^\d{1,7}$/.test(text) ? Either.right(Number(text)) : Either.left(`must be a whole number, but is \`${text}\``)
+
 export const settings = {
   httpPort: Setting.make({
     name: "HELIX_HTTP_PORT",
@@ -127,6 +130,31 @@ export const settings = {
         ? Either.right(Option.some(Redacted.make(text)))
         : Either.left("must be at least 32 bytes long")
   }),
+  webSockets: Setting.make({
+    name: "HELIX_WS_CONNECTIONS",
+    defaultText: "`20000`",
+    description: "Most WebSocket connections at once. `0` turns them off.",
+    fallback: () => 20_000,
+    parse: parseCount
+  }),
+  webSocketsPerKey: Setting.make({
+    name: "HELIX_WS_CONNECTIONS_PER_KEY",
+    defaultText: "`2000`",
+    description: "Most WebSocket connections of one key at once.",
+    fallback: () => 2_000,
+    parse: parseCount
+  }),
+  webSocketCompression: Setting.make({
+    name: "HELIX_WS_COMPRESSION",
+    defaultText: "`false`",
+    description:
+      "`true` compresses WebSocket messages of more than 1 KiB for clients that offer it (permessage-deflate). It costs memory per connection.",
+    fallback: () => false,
+    parse: (text) =>
+      text === "true" || text === "false"
+        ? Either.right(text === "true")
+        : Either.left(`must be true or false, but is \`${text}\``)
+  }),
   bootstrapKey: Setting.make<Option.Option<Redacted.Redacted>>({
     name: "HELIX_BOOTSTRAP_KEY",
     defaultText: "generated, printed once, kept in `bootstrap-key` (mode 0600) in the data folder",
@@ -194,6 +222,9 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     readonly shutdownSeconds: number
     /** None: JSON Web Tokens are not accepted. */
     readonly jwt: Option.Option<TokenPolicy>
+    readonly webSockets: number
+    readonly webSocketsPerKey: number
+    readonly webSocketCompression: boolean
     /** None: the one in the data folder. */
     readonly bootstrapKey: Option.Option<Redacted.Redacted>
   }
@@ -207,6 +238,9 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     hubToken: settings.hubToken.config,
     shutdownSeconds: settings.shutdownSeconds.config,
     jwt: tokenPolicy,
+    webSockets: settings.webSockets.config,
+    webSocketsPerKey: settings.webSocketsPerKey.config,
+    webSocketCompression: settings.webSocketCompression.config,
     bootstrapKey: settings.bootstrapKey.config
   }).pipe(
     Config.mapOrFail((config) =>

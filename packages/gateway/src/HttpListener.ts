@@ -45,7 +45,8 @@ const refusalOf = (code: string | undefined): HelixError => {
   }
 }
 
-const rawResponse = (error: HelixError): string => {
+/** An answer to what is no request to our router. */
+export const rawResponse = (error: HelixError): string => {
   const body = JSON.stringify(toBody(error))
   const status = toStatus(error)
   return [
@@ -60,10 +61,10 @@ const rawResponse = (error: HelixError): string => {
   ].join("\r\n")
 }
 
-type Server = Http.Server | Https.Server
+export type NodeServer = Http.Server | Https.Server
 
 /** The open connections of a server, each with the last answer that was begun on it. */
-const trackConnections = (server: Server): Map<Duplex, Http.ServerResponse | undefined> => {
+const trackConnections = (server: NodeServer): Map<Duplex, Http.ServerResponse | undefined> => {
   const connections = new Map<Duplex, Http.ServerResponse | undefined>()
   server.on(server instanceof Tls.Server ? "secureConnection" : "connection", (socket: Duplex) => {
     connections.set(socket, undefined)
@@ -74,7 +75,7 @@ const trackConnections = (server: Server): Map<Duplex, Http.ServerResponse | und
 }
 
 /** Answers what never became a request, unless the client has been answered already or is being so. */
-const refuseBrokenClients = (server: Server, connections: ReadonlyMap<Duplex, Http.ServerResponse | undefined>) => {
+const refuseBrokenClients = (server: NodeServer, connections: ReadonlyMap<Duplex, Http.ServerResponse | undefined>) => {
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     const answer = connections.get(socket)
     const answered = answer?.headersSent === true && !(answer.writableFinished && answer.req.complete)
@@ -91,7 +92,7 @@ const refuseBrokenClients = (server: Server, connections: ReadonlyMap<Duplex, Ht
 
 /** Takes no new connections, waits for the answers in progress, and then cuts off what is left. */
 const drain = (
-  server: Server,
+  server: NodeServer,
   connections: ReadonlyMap<Duplex, Http.ServerResponse | undefined>,
   drainMillis: number
 ) =>
@@ -111,12 +112,35 @@ const drain = (
     })
   )
 
+const nodeServers = new WeakMap<HttpServer.HttpServer, ReadonlyArray<NodeServer>>()
+
+/** The servers of node that are behind one of ours, to take over their `upgrade` events. */
+export const serversOf = (server: HttpServer.HttpServer): ReadonlyArray<NodeServer> => nodeServers.get(server) ?? []
+
+/** To be called of a server that is made of others. */
+export const isMadeOf = (server: HttpServer.HttpServer, parts: ReadonlyArray<HttpServer.HttpServer>): void => {
+  nodeServers.set(server, parts.flatMap(serversOf))
+}
+
+/** Platform's own `serve` takes every `upgrade` event too, and so would answer a WebSocket's handshake as a request. */
+const serveOn =
+  (server: NodeServer): Parameters<typeof HttpServer.make>[0]["serve"] =>
+  (app, middleware) =>
+    Effect.flatMap(
+      middleware === undefined ? NodeHttpServer.makeHandler(app) : NodeHttpServer.makeHandler(app, middleware),
+      (handler) =>
+        Effect.acquireRelease(
+          Effect.sync(() => server.on("request", handler)),
+          () => Effect.sync(() => server.off("request", handler))
+        )
+    )
+
 /**
  * A listening server. `create` makes it from options that carry the limits, e.g. `Http.createServer` or
  * `(options) => Https.createServer({ ...options, ...tls })`. On release it stops accepting and waits for the answers in progress.
  */
 export const layer = (
-  create: (options: Http.ServerOptions) => Server,
+  create: (options: Http.ServerOptions) => NodeServer,
   address: ListenOptions
 ): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError> =>
   Layer.scoped(
@@ -126,8 +150,10 @@ export const layer = (
       const server = create(serverOptions(limits))
       const connections = trackConnections(server)
       refuseBrokenClients(server, connections)
-      const listening = yield* NodeHttpServer.make(() => server, address)
+      const { address: bound } = yield* NodeHttpServer.make(() => server, address)
       yield* Effect.addFinalizer(() => drain(server, connections, limits.drainMillis))
+      const listening = HttpServer.make({ address: bound, serve: serveOn(server) })
+      nodeServers.set(listening, [server])
       return listening
     })
   )

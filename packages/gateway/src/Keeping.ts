@@ -9,8 +9,9 @@ import { type AnswerForm, toText } from "./AnswerForm.ts"
 export const keeping = (
   { store, stream }: { readonly store?: boolean | null | undefined; readonly stream?: boolean | null | undefined },
   tenant: string,
-  form: AnswerForm
+  form: AnswerForm,
+  connection?: string
 ): Keep | undefined =>
   store === true || (stream === true && store !== false)
-    ? { tenant, answer: toText(form), detached: store === true }
+    ? { tenant, answer: toText(form), detached: store === true, connection }
     : undefined

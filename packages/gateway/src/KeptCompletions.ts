@@ -8,7 +8,7 @@ import type { SessionRecord } from "@helixflow/runtime/SessionRecord"
 import { InvalidRequest, SessionNotFound } from "@helixflow/schema/Errors"
 import { SessionId } from "@helixflow/schema/Ids"
 import { Cause, Effect, Exit, Layer } from "effect"
-import { type AnswerForm, answerOf, choicesOf, countChunks, encoderOf, fromText } from "./AnswerForm.ts"
+import { type AnswerForm, answerOf, encoderOf, fromText, lastCertain } from "./AnswerForm.ts"
 import { authenticated } from "./Authentication.ts"
 import { type Method, resource } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
@@ -65,19 +65,6 @@ const body = (form: AnswerForm, record: SessionRecord) => {
   return { ...answer.body, usage: answer.body.usage ?? null }
 }
 
-/** Where the choices' order is chance, chunks that had not been written down when the server died can't be counted on. */
-const checkCertain = (form: AnswerForm, record: SessionRecord, certain: number | null, skipped: number) => {
-  if (certain === null || choicesOf(form) === 1) return Effect.void
-  const chunks = countChunks(form, record.events.slice(0, certain))
-  return skipped > chunks
-    ? wrong(
-        "starting_after",
-        `The server was restarted, and with more than one choice only the chunks up to ${chunks - 1} are known to be as they were: ` +
-          "start after one of those."
-      )
-    : Effect.void
-}
-
 const retrieve = (kind: AnswerForm["_tag"]) =>
   Effect.gen(function* () {
     const skipped = yield* query
@@ -89,7 +76,13 @@ const retrieve = (kind: AnswerForm["_tag"]) =>
       return HttpServerResponse.unsafeJson(body(form, record))
     }
     const { certain, generation } = yield* resume(sessions, session, tenant, form, record.exit !== null)
-    yield* checkCertain(form, record, certain, skipped)
+    const known = lastCertain(form, record, certain)
+    if (skipped > known + 1) {
+      return yield* wrong(
+        "starting_after",
+        `Only the chunks up to ${known} are known to be as they were before the server's end: start after one of those.`
+      )
+    }
     return yield* eventStream(generation, encoderOf(form), skipped)
   })
 

@@ -49,8 +49,10 @@ const checkCertificate = ({ cert, key, certFile }: Certificate) =>
   })
 
 /** One server of all that are given: what is served on it is served on each. */
-const together = (servers: readonly [HttpServer.HttpServer, ...Array<HttpServer.HttpServer>]): HttpServer.HttpServer =>
-  HttpServer.make({
+const together = (
+  servers: readonly [HttpServer.HttpServer, ...Array<HttpServer.HttpServer>]
+): HttpServer.HttpServer => {
+  const all = HttpServer.make({
     address: servers[0].address,
     serve: (app, middleware) =>
       Effect.forEach(
@@ -59,6 +61,9 @@ const together = (servers: readonly [HttpServer.HttpServer, ...Array<HttpServer.
         { discard: true }
       )
   })
+  HttpListener.isMadeOf(all, servers)
+  return all
+}
 
 /** Every listener that the configuration asks for, as one server. */
 export const layer = (certificate: Certificate): Layer.Layer<HttpServer.HttpServer, CommandFailure, GatewayConfig> =>

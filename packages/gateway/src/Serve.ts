@@ -20,6 +20,7 @@ import { make as makeShutdown, Shutdown } from "./Shutdown.ts"
 import { stopSignal } from "./StopSignal.ts"
 import * as Tracing from "./Tracing.ts"
 import { Upstreams } from "./Upstreams.ts"
+import { WebSocketLimits } from "./WebSocketLimits.ts"
 
 /** How often readiness is looked at while the server starts. */
 const pulse = "50 millis"
@@ -46,7 +47,7 @@ const notListed = (model: string, folders: ReadonlyArray<string>) =>
 
 const start = Effect.gen(function* () {
   const startedAt = performance.now()
-  const { allowedHosts, httpPort, httpsPort } = yield* GatewayConfig
+  const { allowedHosts, httpPort, httpsPort, webSocketCompression, webSockets, webSocketsPerKey } = yield* GatewayConfig
   const { modelsDirs } = yield* RuntimeConfig
   const key = yield* BootstrapKey.obtain
   const certificate = yield* Certificates.obtain()
@@ -61,6 +62,17 @@ const start = Effect.gen(function* () {
       Layer.provide(KeyStore.layer),
       Layer.provideMerge(Storage.layer),
       Layer.provide(Upstreams.layer),
+      Layer.provide(
+        Layer.effect(
+          WebSocketLimits,
+          Effect.map(WebSocketLimits, (defaults) => ({
+            ...defaults,
+            connections: webSockets,
+            perPrincipal: webSocketsPerKey,
+            compression: webSocketCompression
+          }))
+        )
+      ),
       Layer.provide(
         Layer.effect(
           AllowedHosts,

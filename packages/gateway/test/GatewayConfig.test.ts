@@ -27,6 +27,9 @@ describe("GatewayConfig", () => {
         hubToken: Option.none(),
         shutdownSeconds: 25,
         jwt: Option.none(),
+        webSockets: 20_000,
+        webSocketsPerKey: 2_000,
+        webSocketCompression: false,
         bootstrapKey: Option.none()
       })
     })
@@ -41,6 +44,9 @@ describe("GatewayConfig", () => {
         OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:4318/",
         HF_ENDPOINT: "http://hub.example/",
         HF_TOKEN: "hf_1",
+        HELIX_WS_CONNECTIONS: "10",
+        HELIX_WS_CONNECTIONS_PER_KEY: "2",
+        HELIX_WS_COMPRESSION: "true",
         HELIX_BOOTSTRAP_KEY: "k-1"
       })
       expect(config).toMatchObject({
@@ -52,6 +58,9 @@ describe("GatewayConfig", () => {
         hubToken: Option.some(Redacted.make("hf_1")),
         shutdownSeconds: 25,
         jwt: Option.none(),
+        webSockets: 10,
+        webSocketsPerKey: 2,
+        webSocketCompression: true,
         bootstrapKey: Option.some(Redacted.make("k-1"))
       })
     })

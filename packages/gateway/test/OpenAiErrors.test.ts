@@ -45,6 +45,8 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   QueueTimeout: new Errors.QueueTimeout({ model, waitedMillis: 1, reasons: [] }),
   MailboxFull: new Errors.MailboxFull({ actor: "a", capacity: 1 }),
   ActorUnreachable: new Errors.ActorUnreachable({ actor: "a", reason: "f" }),
+  TooManyConnections: new Errors.TooManyConnections({ what: "connections", limit: 1 }),
+  UpgradeRequired: new Errors.UpgradeRequired(),
   SessionNotFound: new Errors.SessionNotFound({ session: "chatcmpl-1" }),
   StorageUnavailable: new Errors.StorageUnavailable({ reason: "The database does not answer." }),
   ShuttingDown: new Errors.ShuttingDown(),

@@ -11,11 +11,13 @@ import { Effect } from "effect"
 import sessions from "./migrations/0001_sessions.ts"
 import learnedMemory from "./migrations/0002_learned_memory.ts"
 import apiKeys from "./migrations/0003_api_keys.ts"
+import sessionGroups from "./migrations/0004_session_groups.ts"
 
 const steps = {
   "0001_sessions": sessions,
   "0002_learned_memory": learnedMemory,
-  "0003_api_keys": apiKeys
+  "0003_api_keys": apiKeys,
+  "0004_session_groups": sessionGroups
 }
 
 const table = "helixflow_migrations"

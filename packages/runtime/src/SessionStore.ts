@@ -19,6 +19,8 @@ export interface Keep {
   readonly answer: string
   /** Whether it is finished even if nobody listens. */
   readonly detached: boolean
+  /** The connection that it was begun on, if that has a name. */
+  readonly connection?: string | undefined
 }
 
 export interface Stored {
@@ -128,6 +130,7 @@ export const make = Effect.gen(function* () {
           tenant: keep.tenant,
           answer: keep.answer,
           detached: keep.detached ? 1 : 0,
+          connection: keep.connection ?? null,
           // what was written once stays
           request: isNew ? requestText(request) : "",
           prompt: isNew ? packTokens(prompt) : Buffer.alloc(0),
@@ -174,6 +177,17 @@ export const make = Effect.gen(function* () {
       return Option.some({ keep: { tenant, answer, detached: detached === 1 }, record })
     }).pipe(Effect.catchTags({ SqlError: unavailable, ParseError: (error) => Effect.die(error) }))
 
+  /** The tenant's sessions that were begun on a connection, the oldest first. */
+  const onConnection = (
+    connection: string,
+    tenant: string
+  ): Effect.Effect<ReadonlyArray<SessionId>, StorageUnavailable> =>
+    sql<{ readonly id: SessionId }>`
+      SELECT id FROM sessions WHERE connection = ${connection} AND tenant = ${tenant} ORDER BY created_at, id`.pipe(
+      Effect.map((rows) => rows.map(({ id }) => id)),
+      Effect.mapError(unavailable)
+    )
+
   const remove = (session: SessionId): Effect.Effect<void, StorageUnavailable> =>
     Effect.mapError(Effect.asVoid(sql`DELETE FROM sessions WHERE id = ${session}`), unavailable)
 
@@ -190,7 +204,7 @@ export const make = Effect.gen(function* () {
         )`
     })
 
-  return { write, load, remove, sweep }
+  return { write, load, onConnection, remove, sweep }
 })
 
 export type SessionStore = Effect.Effect.Success<typeof make>

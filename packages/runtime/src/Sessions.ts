@@ -265,6 +265,15 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     ): Effect.Effect<SessionStore.Stored, SessionNotFound | StorageUnavailable> =>
       Effect.scoped(Effect.map(find(session, tenant), ({ keep, record }) => ({ keep, record }))),
 
+    /** The sessions that were begun on a connection, the oldest first. */
+    onConnection: (connection: string, tenant: string) =>
+      Effect.map(store.onConnection(connection, tenant), (stored) => {
+        const present = [...live.values()].filter(
+          ({ keep }) => keep.connection === connection && keep.tenant === tenant
+        )
+        return [...new Set([...stored, ...present.map(({ session }) => session)])]
+      }),
+
     /** Ends its generation; its readers are told. One that has ended stays as it is. */
     cancel: (session: SessionId, tenant: string) =>
       Effect.scoped(Effect.flatMap(find(session, tenant), ({ client }) => Effect.orDie(client.Cancel()))),

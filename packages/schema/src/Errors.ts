@@ -367,6 +367,23 @@ export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDo
   }
 }
 
+/** As many WebSocket connections, or requests of one, as there may be. */
+export class TooManyConnections extends Schema.TaggedError<TooManyConnections>()("TooManyConnections", {
+  what: Schema.String,
+  limit: Schema.Int
+}) {
+  override get message() {
+    return `There are too many ${this.what}: at most ${this.limit} at once.`
+  }
+}
+
+/** The path is that of a WebSocket, and the request asks for none. */
+export class UpgradeRequired extends Schema.TaggedError<UpgradeRequired>()("UpgradeRequired", {}) {
+  override get message() {
+    return "This is the path of a WebSocket: connect to it with a WebSocket client."
+  }
+}
+
 /** There is no completion with this id, it belongs to somebody else, or it is no longer kept. */
 export class SessionNotFound extends Schema.TaggedError<SessionNotFound>()("SessionNotFound", {
   session: Schema.String

@@ -1,0 +1,37 @@
+/** What a WebSocket connection may take before it is cut off. */
+import { Context } from "effect"
+
+export interface WebSocketLimitsShape {
+  /** Most connections at once. */
+  readonly connections: number
+  /** Most connections of one principal. */
+  readonly perPrincipal: number
+  /** Most requests in progress on a connection. */
+  readonly requests: number
+  /** Most topics that a connection is subscribed to. */
+  readonly topics: number
+  /** Most bytes of a message. */
+  readonly messageBytes: number
+  /** Bytes that wait to be sent, above which streams of the connection wait and events of topics are left out. */
+  readonly bufferedBytes: number
+  /** Milliseconds that a client may leave what is sent unread before it is cut off. */
+  readonly stallMillis: number
+  /** Milliseconds between two pings; a connection that has been silent for two of them is cut off. */
+  readonly heartbeatMillis: number
+  /** Whether messages are compressed for clients that offer it. */
+  readonly compression: boolean
+}
+
+export class WebSocketLimits extends Context.Reference<WebSocketLimits>()("@helixflow/gateway/WebSocketLimits", {
+  defaultValue: (): WebSocketLimitsShape => ({
+    connections: 20_000,
+    perPrincipal: 2_000,
+    requests: 128,
+    topics: 64,
+    messageBytes: 10 * 1024 * 1024,
+    bufferedBytes: 256 * 1024,
+    stallMillis: 30_000,
+    heartbeatMillis: 30_000,
+    compression: false
+  })
+}) {}

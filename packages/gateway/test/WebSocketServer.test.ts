@@ -1,0 +1,257 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect, Layer, Schedule } from "effect"
+import { Misfortune } from "../src/StubRuntime.ts"
+import { WebSocketLimits, type WebSocketLimitsShape } from "../src/WebSocketLimits.ts"
+import * as StubGateway from "./StubGateway.ts"
+import { request, Target } from "./Target.ts"
+import { connect, type Told } from "./WebSocketClient.ts"
+
+const withLimits = (limits: Partial<WebSocketLimitsShape>) =>
+  Layer.provide(
+    StubGateway.layer(),
+    Layer.effect(
+      WebSocketLimits,
+      Effect.map(WebSocketLimits, (defaults) => ({ ...defaults, ...limits }))
+    )
+  )
+
+const authorization = Effect.map(Target, ({ key }) => ({ headers: { authorization: `Bearer ${key}` } }))
+
+const open = Effect.gen(function* () {
+  const { url } = yield* Target
+  const client = yield* connect(url, yield* authorization)
+  const { session, type } = yield* client.next
+  assert.strictEqual(type, "session")
+  assert.match(String(session), /^ws_\w+$/)
+  return client
+})
+
+const chat = (id: string, content = "hi", more: object = {}) => ({
+  type: "chat.completions.create",
+  id,
+  body: { model: "helix-demo", temperature: 0, max_tokens: 4, messages: [{ role: "user", content }], ...more }
+})
+
+const isDone = (id: string) => (message: Told) => message.type !== "chat.completion.chunk" && message["id"] === id
+
+const textOf = (messages: ReadonlyArray<Told>) =>
+  messages
+    .filter(({ type }) => type === "chat.completion.chunk")
+    // biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
+    .map(({ data }: any) => data.choices[0]?.delta.content ?? "")
+    .join("")
+
+// biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
+const errorOf = (message: any) => message.error
+
+layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket", (it) => {
+  it.scoped("streams the chunks of HTTP, numbered, and says when it is done", () =>
+    Effect.gen(function* () {
+      const client = yield* open
+      client.send(chat("a"))
+      const messages = yield* client.until(isDone("a"))
+      assert.strictEqual(textOf(messages), "— naïve 日本 🙂 ")
+      assert.deepStrictEqual(
+        messages.map(({ seq }) => seq),
+        messages.map((_, index) => index)
+      )
+      assert.deepInclude(messages.at(-1), { type: "chat.completion.done", id: "a" })
+    })
+  )
+
+  it.scoped("carries many requests at once, each with its own text", () =>
+    Effect.gen(function* () {
+      const client = yield* open
+      const ids = Array.from({ length: 50 }, (_, n) => `r${n}`)
+      for (const id of ids) client.send(chat(id, `question ${id}`, { seed: 1, temperature: 1 }))
+      let left = ids.length
+      const messages = yield* client.until(({ type }) => type === "chat.completion.done" && --left === 0)
+      for (const id of ids) {
+        const own = messages.filter((message) => message["id"] === id)
+        const alone = yield* request("/v1/chat/completions", {
+          json: { ...chat(id, `question ${id}`, { seed: 1, temperature: 1 }).body }
+        })
+        assert.strictEqual(textOf(own), JSON.parse(alone.text).choices[0].message.content)
+      }
+    })
+  )
+
+  it.scoped("answers what it can't do with an error and goes on", () =>
+    Effect.gen(function* () {
+      const client = yield* open
+      const refused = (message: unknown) =>
+        Effect.suspend(() => {
+          client.send(message)
+          return Effect.map(client.next, (told) => {
+            assert.strictEqual(told.type, "error")
+            return { id: told["id"], ...errorOf(told) }
+          })
+        })
+      assert.deepInclude(yield* refused("{"), { message: "The message is not valid JSON." })
+      assert.deepInclude(yield* refused("null"), { code: "missing_required_parameter", param: "type" })
+      assert.include((yield* refused({ type: "dance" })).message, `Unknown message type: "dance".`)
+      assert.deepInclude(yield* refused({ type: "cancel" }), { code: "missing_required_parameter", param: "id" })
+      assert.deepInclude(yield* refused({ type: "ping", x: 1 }), { code: "unknown_parameter", param: "x" })
+      assert.deepInclude(yield* refused(chat("a", "hi", { temperature: 3 })), { id: "a", param: "temperature" })
+      assert.deepInclude(yield* refused(chat("a", "hi", { model: "none" })), { id: "a", code: "model_not_found" })
+      assert.deepInclude(yield* refused(chat("a", "hi", { stream: false })), { id: "a", param: "stream" })
+      assert.deepInclude(yield* refused({ type: "responses.create", id: "b", body: {} }), { id: "b", param: "type" })
+      assert.deepInclude(yield* refused({ type: "cancel", id: "zzz" }), { id: "zzz", param: "id" })
+      assert.deepInclude(yield* refused({ type: "resume", session: "ws_0" }), { code: "completion_not_found" })
+      client.send({ type: "ping" })
+      assert.deepStrictEqual(yield* client.next, { type: "pong" })
+    })
+  )
+
+  it.scoped("cancels a request by its id, while others go on", () =>
+    Effect.gen(function* () {
+      const client = yield* open
+      client.send(chat("stuck", Misfortune.hangs))
+      yield* client.until(({ type }) => type === "chat.completion.chunk")
+      client.send(chat("other"))
+      assert.strictEqual((yield* client.until(isDone("other"))).at(-1)?.type, "chat.completion.done")
+      client.send({ type: "cancel", id: "stuck" })
+      assert.strictEqual(errorOf((yield* client.until(({ type }) => type === "error")).at(-1)).code, "cancelled")
+      client.send(chat("stuck"))
+      assert.strictEqual((yield* client.until(isDone("stuck"))).at(-1)?.type, "chat.completion.done")
+    })
+  )
+
+  it.scoped("tells of a failure and a defect without closing", () =>
+    Effect.gen(function* () {
+      const client = yield* open
+      client.send(chat("a", Misfortune.fails))
+      assert.strictEqual(errorOf((yield* client.until(isDone("a"))).at(-1)).code, "engine_failed")
+      client.send(chat("b", Misfortune.dies))
+      assert.strictEqual(errorOf((yield* client.until(isDone("b"))).at(-1)).code, "internal_error")
+    })
+  )
+
+  it.scoped("publishes to who is subscribed, numbered, and to nobody else", () =>
+    Effect.gen(function* () {
+      const [one, two] = [yield* open, yield* open]
+      one.send({ type: "subscribe", topic: "room/1" })
+      one.send({ type: "ping" })
+      yield* one.next
+      two.send({ type: "publish", topic: "room/1", data: { a: 1 } })
+      two.send({ type: "publish", topic: "room/2", data: 2 })
+      two.send({ type: "publish", topic: "room/1", data: "x" })
+      assert.deepStrictEqual(yield* one.next, { type: "event", topic: "room/1", seq: 1, data: { a: 1 } })
+      assert.deepStrictEqual(yield* one.next, { type: "event", topic: "room/1", seq: 2, data: "x" })
+      one.send({ type: "unsubscribe", topic: "room/1" })
+      one.send({ type: "ping" })
+      yield* one.next
+      two.send({ type: "publish", topic: "room/1", data: 3 })
+      two.send({ type: "publish", topic: "models", data: 3 })
+      assert.strictEqual(errorOf(yield* two.next).param, "topic")
+      one.send({ type: "ping" })
+      assert.deepStrictEqual(yield* one.next, { type: "pong" })
+    })
+  )
+
+  it.scoped("takes the key as a subprotocol, and chooses one that browsers accept", () =>
+    Effect.gen(function* () {
+      const { key, url } = yield* Target
+      const only = yield* connect(url, { protocols: [`helix.bearer.${key}`] })
+      yield* only.next
+      assert.strictEqual(only.socket.protocol, `helix.bearer.${key}`)
+      const both = yield* connect(url, { protocols: [`helix.bearer.${key}`, "helix"] })
+      yield* both.next
+      assert.strictEqual(both.socket.protocol, "helix")
+    })
+  )
+
+  it.scoped("is refused without a key, with a wrong one, and by a wrong name", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Target
+      const refusal = (options: Parameters<typeof connect>[1]) =>
+        Effect.flatMap(connect(url, options), ({ next }) => next)
+      assert.deepInclude(yield* refusal({}), { type: "refused", status: 401 })
+      assert.deepInclude(yield* refusal({ protocols: ["helix.bearer.wrong"] }), { type: "refused", status: 401 })
+      const { headers } = yield* authorization
+      assert.deepInclude(yield* refusal({ headers: { ...headers, host: "evil.example" } }), { status: 421 })
+    })
+  )
+
+  it.effect("is asked for by name: a plain request is told so", () =>
+    Effect.gen(function* () {
+      const { headers, status } = yield* request("/v1/ws", {})
+      assert.strictEqual(status, 426)
+      assert.strictEqual(headers.get("upgrade"), "websocket")
+    })
+  )
+
+  it.scoped("is closed with 1009 after a message that is too large, and with 1003 after a binary one", () =>
+    Effect.gen(function* () {
+      const [large, binary, other] = [yield* open, yield* open, yield* open]
+      large.send(`"${"x".repeat(16 * 1024 * 1024)}"`)
+      assert.deepInclude(yield* large.next, { type: "closed", code: 1009 })
+      binary.socket.send(Buffer.from("{}"))
+      assert.deepInclude(yield* binary.next, { type: "closed", code: 1003 })
+      other.send(chat("a"))
+      assert.strictEqual((yield* other.until(isDone("a"))).at(-1)?.type, "chat.completion.done")
+    })
+  )
+})
+
+layer(withLimits({ perPrincipal: 2, requests: 1, topics: 1 }), { excludeTestServices: true })(
+  "Limits of WebSockets",
+  (it) => {
+    it.scoped("refuse one connection more, one request more, one topic more", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Target
+        const [one] = [yield* open, yield* open]
+        const third = yield* connect(url, yield* authorization)
+        assert.deepInclude(yield* third.next, { type: "refused", status: 429 })
+        one.send(chat("a", Misfortune.hangs))
+        one.send(chat("b"))
+        const refused = yield* one.until(({ type }) => type === "error")
+        assert.strictEqual(errorOf(refused.at(-1)).code, "too_many_connections")
+        one.send({ type: "subscribe", topic: "x" })
+        one.send({ type: "subscribe", topic: "y" })
+        assert.strictEqual(
+          errorOf((yield* one.until(({ type }) => type === "error")).at(-1)).code,
+          "too_many_connections"
+        )
+      })
+    )
+  }
+)
+
+layer(withLimits({ stallMillis: 200, bufferedBytes: 10_000 }), { excludeTestServices: true })(
+  "A WebSocket client that does not read",
+  (it) => {
+    it.scoped("is cut off, and others notice nothing", () =>
+      Effect.gen(function* () {
+        const [deaf, other] = [yield* open, yield* open]
+        deaf.socket.pause()
+        const gone = Effect.async<number>((resume) => {
+          deaf.socket.once("close", (code) => resume(Effect.succeed(code)))
+        })
+        for (let n = 0; n < 20; n++) deaf.send(chat(`d${n}`, "x", { max_tokens: 4000 }))
+        other.send(chat("a"))
+        assert.strictEqual((yield* other.until(isDone("a"))).at(-1)?.type, "chat.completion.done")
+        yield* Effect.repeat(Effect.flatten(StubGateway.Connections), {
+          until: (count) => count === 1,
+          schedule: Schedule.spaced("5 millis")
+        })
+        // its end can only be seen once it reads again
+        deaf.socket.resume()
+        assert.include([1006, 1008], yield* gone)
+      })
+    )
+  }
+)
+
+layer(withLimits({ heartbeatMillis: 50 }), { excludeTestServices: true })("A WebSocket client that is silent", (it) => {
+  it.scoped("is kept as long as it answers pings, and cut off when it does not", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Target
+      const deaf = yield* connect(url, { ...(yield* authorization), autoPong: false })
+      const alive = yield* open
+      assert.deepInclude((yield* deaf.until(() => false)).at(-1), { type: "closed" })
+      alive.send({ type: "ping" })
+      assert.deepStrictEqual(yield* alive.next, { type: "pong" })
+    })
+  )
+})
