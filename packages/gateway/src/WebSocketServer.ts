@@ -167,33 +167,40 @@ const make = Effect.gen(function* () {
     if (StatusTopics.isStatus(topic)) status.refresh()
   }
 
+  const publish = (connection: WebSocketConnection, topic: string, data: unknown) => {
+    if (StatusTopics.isStatus(topic)) {
+      denied(connection, new InvalidRequest({ reason: "Only the server publishes to this topic.", param: "topic" }))
+    } else topics.publish(keyOf(connection, topic), topic, JSON.stringify(data ?? null))
+  }
+
   const handle = (connection: WebSocketConnection, message: ClientMessage): void => {
     switch (message.type) {
       case "chat.completions.create": {
         const turn = connection.turns++
-        return start(connection, message.id, (progress) => Requests.createChat(connection, message, turn, progress))
+        start(connection, message.id, (progress) => Requests.createChat(connection, message, turn, progress))
+        break
       }
       case "responses.create":
-        return connection.sendError(toBody(noResponses).error, message.id)
+        connection.sendError(toBody(noResponses).error, message.id)
+        break
       case "cancel":
-        return cancel(connection, message.id)
+        cancel(connection, message.id)
+        break
       case "resume":
-        return void resume(connection, message)
+        resume(connection, message)
+        break
       case "subscribe":
-        return subscribe(connection, message.topic)
+        subscribe(connection, message.topic)
+        break
       case "unsubscribe":
         connection.topics.get(message.topic)?.()
         connection.topics.delete(message.topic)
-        return
+        break
       case "publish":
-        return StatusTopics.isStatus(message.topic)
-          ? denied(
-              connection,
-              new InvalidRequest({ reason: "Only the server publishes to this topic.", param: "topic" })
-            )
-          : topics.publish(keyOf(connection, message.topic), message.topic, JSON.stringify(message.data ?? null))
+        publish(connection, message.topic, message.data)
+        break
       case "ping":
-        return connection.send(`{"type":"pong"}`)
+        connection.send(`{"type":"pong"}`)
     }
   }
 
