@@ -84,12 +84,24 @@ export class SpecialTokens {
     if (typeof unknownId === "number") names.delete(unknownId)
     const rename = (piece: unknown, id: unknown) =>
       piece === unknown || typeof id !== "number" ? piece : (names.get(id) ?? piece)
-    return {
-      ...model,
-      vocab: Array.isArray(vocab)
-        ? vocab.map((entry, id) => (names.has(id) ? [rename(listOf(entry)[0], id), ...listOf(entry).slice(1)] : entry))
-        : Object.fromEntries(Object.entries(fieldsOf(vocab)).map(([piece, id]) => [rename(piece, id), id]))
+    if (Array.isArray(vocab)) {
+      const pieces: Array<unknown> = vocab.slice()
+      for (const id of names.keys()) {
+        const [piece, ...score] = listOf(pieces[id])
+        if (id in pieces) pieces[id] = [rename(piece, id), ...score]
+      }
+      return { ...model, vocab: pieces }
     }
+    // a vocabulary is long: only what is renamed is touched
+    const ids: Record<string, unknown> = fieldsOf(vocab)
+    for (const [piece, id] of Object.entries(ids)) {
+      if (typeof id !== "number" || !names.has(id)) continue
+      const name = rename(piece, id)
+      if (name === piece) continue
+      delete ids[piece]
+      ids[String(name)] = id
+    }
+    return { ...model, vocab: ids }
   }
 
   #nameOf(content: unknown): string | undefined {
@@ -105,7 +117,9 @@ const escape = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\
 
 type Fields = Readonly<Record<string, unknown>>
 
-const fieldsOf = (value: unknown): Fields => (typeof value === "object" && value !== null ? { ...value } : {})
+/** A copy. */
+const fieldsOf = (value: unknown): Record<string, unknown> =>
+  typeof value === "object" && value !== null ? { ...value } : {}
 
 const listOf = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
 

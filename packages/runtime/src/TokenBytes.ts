@@ -39,22 +39,29 @@ export type TokenizerFile = typeof TokenizerFile.Type
 
 const NOTHING = new Uint8Array(0)
 const encoder = new TextEncoder()
+/** Texts of GPT-2's visible characters alone, and of those below them that stand for nothing. */
+const BYTE_ALPHABET = /^[!-\u0143]*$/
 
 export class TokenBytes {
+  /** By id; none until it is asked for: a vocabulary is long, and an answer has few of its tokens. */
   readonly #bytes: Array<Uint8Array> = []
+  /** What is written in the file, by id. */
+  readonly #pieces: ReadonlyArray<string | undefined>
+  readonly #isByteLevel: boolean
+  readonly #decode: (piece: string) => Uint8Array
   readonly #special = new Set<number>()
   /** Whether a text's leading space is an artefact of the tokenizer: it marks the start of a word. */
   readonly leadingSpace: boolean
 
   constructor(file: TokenizerFile) {
     const steps = flatten(file.decoder ?? null)
-    const decode = makePieceDecoder(steps)
-    const isByteLevel = steps.some(({ type }) => type === "ByteLevel")
+    this.#decode = makePieceDecoder(steps)
+    this.#isByteLevel = steps.some(({ type }) => type === "ByteLevel")
     const isWordPiece = steps.some(({ type }) => type === "WordPiece")
-    for (const [piece, id] of vocabularyOf(file.model.vocab)) this.#bytes[id] = decode(piece)
+    this.#pieces = piecesOf(file.model.vocab)
     for (const { id, content, special } of file.added_tokens ?? []) {
       // added tokens are not written in the byte alphabet; special ones stand as they are, but for WordPiece's space
-      this.#bytes[id] = isByteLevel || (special && !isWordPiece) ? encoder.encode(content) : decode(content)
+      this.#bytes[id] = this.#isByteLevel || (special && !isWordPiece) ? encoder.encode(content) : this.#decode(content)
       if (special) this.#special.add(id)
     }
     this.leadingSpace = steps.some(
@@ -65,17 +72,30 @@ export class TokenBytes {
 
   /** One more than the highest id. */
   get size(): number {
-    return this.#bytes.length
+    return Math.max(this.#bytes.length, this.#pieces.length)
   }
 
   /** Bytes of the longest token. */
   get longest(): number {
-    return this.#bytes.reduce((most, bytes) => Math.max(most, bytes.length), 0)
+    let most = 0
+    for (let id = 0; id < this.size; id++) {
+      const piece = this.#pieces[id] ?? ""
+      // a character of the byte alphabet is a byte: most pieces needn't be decoded
+      const isShorter = this.#isByteLevel && this.#bytes[id] === undefined && piece.length <= most
+      if (!isShorter || !BYTE_ALPHABET.test(piece)) most = Math.max(most, this.bytes(id).length)
+    }
+    return most
   }
 
   /** The token's bytes; none for an id that the tokenizer doesn't know (vocabularies are padded). */
   bytes(id: number): Uint8Array {
-    return this.#bytes[id] ?? NOTHING
+    const known = this.#bytes[id]
+    if (known !== undefined) return known
+    const piece = this.#pieces[id]
+    if (piece === undefined) return NOTHING
+    const bytes = this.#decode(piece)
+    this.#bytes[id] = bytes
+    return bytes
   }
 
   /** Whether the token is a mark for the model (`<|im_end|>`) and no text. */
@@ -95,15 +115,17 @@ function flatten(step: DecoderStep | null): ReadonlyArray<DecoderStep> {
   return step.type === "Sequence" ? (step.decoders ?? []).flatMap(flatten) : [step]
 }
 
-/** BPE and WordPiece: piece to id. Unigram: pairs of piece and score, whose index is the id. */
-function* vocabularyOf(vocab: unknown): Generator<readonly [string, number]> {
+/** What is written in the file, by id. BPE and WordPiece: piece to id. Unigram: pairs of piece and score, whose index is the id. */
+function piecesOf(vocab: unknown): ReadonlyArray<string | undefined> {
   if (Array.isArray(vocab)) {
-    for (const [id, entry] of vocab.entries()) {
-      if (Array.isArray(entry) && typeof entry[0] === "string") yield [entry[0], id]
-    }
-  } else if (typeof vocab === "object" && vocab !== null) {
-    for (const [piece, id] of Object.entries(vocab)) if (typeof id === "number") yield [piece, id]
+    return vocab.map((entry) => (Array.isArray(entry) && typeof entry[0] === "string" ? entry[0] : undefined))
   }
+  if (typeof vocab !== "object" || vocab === null) return []
+  const known = Object.entries(vocab)
+  // in its final size: arrays that are filled in any order are slow
+  const pieces = new Array<string | undefined>(known.length).fill(undefined)
+  for (const [piece, id] of known) if (typeof id === "number") pieces[id] = piece
+  return pieces
 }
 
 function makePieceDecoder(steps: ReadonlyArray<DecoderStep>): (piece: string) => Uint8Array {

@@ -1,6 +1,8 @@
 /** The transport between processes of one machine: msgpack over a Unix socket. */
-import { Socket, type SocketServer } from "@effect/platform"
-import { NodeSocket, NodeSocketServer } from "@effect/platform-node"
+import * as Socket from "@effect/platform/Socket"
+import type * as SocketServer from "@effect/platform/SocketServer"
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { type Rpc, RpcClient, RpcClientError, type RpcGroup, RpcSerialization, RpcServer } from "@effect/rpc"
 import { Context, Effect, Layer, type Scope } from "effect"
 import type { ActorClient, Behaviour, HostOptions } from "./Actor.ts"
