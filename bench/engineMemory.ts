@@ -15,7 +15,8 @@ import { uneven } from "./Workload.ts"
 
 const batches = [1, 4, 16]
 const context = 512
-const generated = 8
+/** Long enough that the last prompt has been computed before the first answer ends: then all slots are full at once. */
+const generated = 208
 
 /** Of the process's only child, bytes: the worker. */
 const residentOfWorker = (server: number): number => {

@@ -48,7 +48,7 @@ export class KvCache {
   reserve(tokens: number, used: number): void {
     const capacity = Math.max(BUCKET, Math.ceil(tokens / BUCKET) * BUCKET)
     if (capacity <= this.#capacity && capacity * 2 > this.#capacity) return
-    this.#arrays = this.#arrays.map((old, index) => {
+    for (const [index, old] of this.#arrays.entries()) {
       const shape = this.#shape(index)
       const array = this.#allocate(shape, capacity)
       const kept = Math.min(capacity, this.#capacity) * shape.dimension
@@ -56,8 +56,9 @@ export class KvCache {
         const start = row * this.#capacity * shape.dimension
         array.set(old.subarray(start, start + kept), row * capacity * shape.dimension)
       }
-      return array
-    })
+      // one at a time, so that the old one may be collected before the next is made
+      this.#arrays[index] = array
+    }
     this.#capacity = capacity
   }
 

@@ -17,8 +17,9 @@ import { recogniseClassifier } from "./ClassifierGraph.ts"
 import { kvBytes, recogniseDecoder } from "./DecoderGraph.ts"
 import { recogniseEmbedder } from "./EmbedderGraph.ts"
 import { type EmbeddingPrompts, noPrompts, type Pooling, readSentenceFiles } from "./EmbeddingFolder.ts"
+import { loadedBytes } from "./MemoryEstimate.ts"
 import { GenerationConfig, ModelConfig, TokenizerConfig } from "./ModelConfig.ts"
-import { findGraphs, type UnusableGraph } from "./ModelGraph.ts"
+import { findGraphs, type ModelGraph, type UnusableGraph } from "./ModelGraph.ts"
 import { ModelSettings } from "./ModelSettings.ts"
 import type { OnnxFile } from "./OnnxFile.ts"
 
@@ -90,6 +91,8 @@ export function describeModelFolder(folder: string, model: string, device: Devic
   const { usable, unusable } = findGraphs(folder, { ...settings, device }, recognise)
   const [best] = usable
   if (best === undefined) return refuse(...explain(folder, unusable))
+  const memoryOf = ({ bytes: files, format }: ModelGraph<KnownGraph>) =>
+    loadedBytes({ device, format, files, vocabulary, isText: task === "text-generation" })
   const context = contextOf(config, tokenizerConfig, sentence?.context ?? null)
   if (context === null) return refuse("the context length is not in config.json", path.join(folder, "config.json"))
   return {
@@ -99,14 +102,14 @@ export function describeModelFolder(folder: string, model: string, device: Devic
     graph: best.path,
     otherGraphs: usable
       .slice(1)
-      .flatMap(({ path: file, memory, graph }) =>
-        memory <= best.memory && graph.kvPerToken <= best.graph.kvPerToken ? [file] : []
+      .flatMap((other) =>
+        memoryOf(other) <= memoryOf(best) && other.graph.kvPerToken <= best.graph.kvPerToken ? [other.path] : []
       ),
     graphBytes: best.bytes,
     vocabulary,
     context,
     kvPerToken: best.graph.kvPerToken,
-    weights: best.memory,
+    weights: memoryOf(best),
     eosTokenIds: [generation?.eos_token_id ?? config.eos_token_id ?? []].flat(),
     padTokenId: Math.max(0, config.pad_token_id ?? 0),
     sampling: samplingOf(generation),

@@ -6,6 +6,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type { DeviceKind } from "@helixflow/schema/Device"
 import { isGpu } from "./ExecutionProvider.ts"
+import type { WeightFormat } from "./MemoryEstimate.ts"
 import { type OnnxFile, readOnnxFile } from "./OnnxFile.ts"
 
 /**
@@ -44,29 +45,13 @@ export const graphNames = (dtype: Dtype): ReadonlyArray<string> => SUFFIXES_OF[d
 const namesOf = (suffix: string): ReadonlyArray<string> =>
   FOLDERS.flatMap((below) => NAMES.map((name) => path.posix.join(below, `${name}${suffix}.onnx`)))
 
-/**
- * Resident memory of a worker with full slots, without its KV cache, is `RUNTIME_BYTES + factor * files`: fitted to workers of
- * generated models between 0.1 and 100 million parameters, which it meets within a tenth from 10 million on. The runtime holds
- * weights about one and a half times once it has read them into its own layout, half precision as if it were single, quantized ones
- * twice, and maps external ones.
- */
-const RUNTIME_BYTES = 220 * 2 ** 20
-const MEMORY_FACTOR = { full: 1.45, half: 2.9, external: 1.15, quantized: 2 }
-
-/**
- * On a GPU: the driver's own and the runtime's workspace, and the weights once, as the file has them. Not measured: whoever knows better
- * says `memory` in `helixflow.json`.
- */
-const GPU_RUNTIME_BYTES = 512 * 2 ** 20
-const GPU_MEMORY_FACTOR = 1.1
-
 export interface ModelGraph<A> {
   /** The ONNX file. */
   readonly path: string
   /** Of the file and the weights beside it. */
   readonly bytes: number
-  /** What a worker takes once it is loaded, before any request: an estimate in bytes. */
-  readonly memory: number
+  /** How its weights are stored. */
+  readonly format: WeightFormat
   /** What it was recognised as. */
   readonly graph: A
 }
@@ -100,7 +85,7 @@ export function findGraphs<A>(folder: string, choice: GraphChoice, recognise: (f
     try {
       const file = readOnnxFile(candidate)
       const missing = missingWeights(candidate, file)
-      if (missing === null) usable.push(describe(candidate, file, { graph: recognise(file), device: choice.device }))
+      if (missing === null) usable.push(describe(candidate, file, recognise(file)))
       else unusable.push(missing)
     } catch (cause) {
       unusable.push({ path: candidate, reason: cause instanceof Error ? cause.message : String(cause) })
@@ -132,20 +117,13 @@ function missingWeights(graph: string, { externalFiles }: OnnxFile): UnusableGra
   return null
 }
 
-function describe<A>(
-  graph: string,
-  { externalFiles }: OnnxFile,
-  recognised: { readonly graph: A; readonly device: DeviceKind }
-): ModelGraph<A> {
+function describe<A>(graph: string, { externalFiles }: OnnxFile, recognised: A): ModelGraph<A> {
   const files = [graph, ...externalFiles.map(({ location }) => weightFile(graph, location))]
   const bytes = files.reduce((sum, file) => sum + fs.statSync(file).size, 0)
-  const memory = isGpu(recognised.device)
-    ? GPU_RUNTIME_BYTES + GPU_MEMORY_FACTOR * bytes
-    : RUNTIME_BYTES + MEMORY_FACTOR[weightKind(graph, externalFiles.length > 0)] * bytes
-  return { path: graph, bytes, memory: Math.ceil(memory), graph: recognised.graph }
+  return { path: graph, bytes, format: formatOf(graph, externalFiles.length > 0), graph: recognised }
 }
 
-function weightKind(graph: string, isExternal: boolean): keyof typeof MEMORY_FACTOR {
+function formatOf(graph: string, isExternal: boolean): WeightFormat {
   const name = path.basename(graph, ".onnx")
   if (name.endsWith("_fp16")) return "half"
   if (SUFFIXES.processor.some((suffix) => suffix !== "" && name.endsWith(suffix))) return "quantized"

@@ -5,6 +5,7 @@ import { type Bytes, ModelId } from "@helixflow/schema/Ids"
 import { EngineChoice, ModelSpec, Placing, PolicyName } from "@helixflow/schema/Model"
 import { Either, Option, ParseResult, Schema } from "effect"
 import { parseBytes } from "./DeviceDeclaration.ts"
+import { sequenceBytes } from "./MemoryEstimate.ts"
 import type { ModelFolder } from "./ModelFolder.ts"
 import { Dtype } from "./ModelGraph.ts"
 
@@ -134,7 +135,7 @@ export const toSpec = (
     task: files.task,
     context,
     slots,
-    weights: bytes(settings.memory ?? files.weights),
+    weights: bytes(settings.memory ?? files.weights + (files.kvPerToken > 0 ? sequenceBytes(slots) : 0)),
     declared: settings.memory !== undefined,
     kvPerToken: bytes(files.kvPerToken),
     prefixCache: bytes(settings.prefixCache ?? Math.min(defaultPrefixCache, files.kvPerToken * context * slots)),
