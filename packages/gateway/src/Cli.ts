@@ -17,7 +17,7 @@ import { modelsCommand, modelsHelp, modelsSubcommands } from "./ModelsCommand.ts
 import { pullCommand, pullHelp } from "./PullCommand.ts"
 import { replayCommand, replayHelp } from "./ReplayCommand.ts"
 import { serveCommand, serveHelp } from "./ServeCommand.ts"
-import { treeCommand, treeHelp } from "./TreeCommand.ts"
+import { treeCommand, treePages } from "./TreeCommand.ts"
 
 const helixflow = Command.make("helixflow").pipe(
   Command.withDescription("Self-hosted AI inference: a fleet of GPUs or CPUs behind an OpenAI-compatible API."),
@@ -64,7 +64,7 @@ const pages = new Map([
   ["serve", render(serveCommand, serveHelp)],
   ["models", render(modelsCommand, modelsHelp, modelsSubcommands)],
   ["pull", render(pullCommand, pullHelp)],
-  ["tree", render(treeCommand, treeHelp)],
+  ...treePages,
   ...keysPages,
   ["explain", render(explainCommand, explainHelp)],
   ["replay", render(replayCommand, replayHelp)],

@@ -12,6 +12,7 @@ import type { Identity } from "./Authentication.ts"
 import * as ChatCompletions from "./ChatCompletions.ts"
 import * as Classify from "./Classify.ts"
 import * as Completions from "./Completions.ts"
+import * as DevicesRoutes from "./DevicesRoutes.ts"
 import * as Embeddings from "./Embeddings.ts"
 import * as Health from "./Health.ts"
 import * as KeptCompletions from "./KeptCompletions.ts"
@@ -66,6 +67,7 @@ export const routes = Layer.mergeAll(
   ChatCompletions.layer,
   Classify.layer,
   Completions.layer,
+  DevicesRoutes.layer,
   Embeddings.layer,
   Health.layer,
   KeptCompletions.layer,

@@ -44,6 +44,7 @@ export const table: Table = {
   UpgradeRequired: () => ({ ...client(426, "upgrade_required"), headers: { upgrade: "websocket" } }),
   TooManyConnections: () => client(429, "too_many_connections"),
   SessionNotFound: () => client(404, "completion_not_found"),
+  TreePlaceNotFound: () => client(404, "place_not_found", "id"),
   KeyNotFound: () => client(404, "key_not_found", "id"),
   RouteNotFound: () => client(404, "unknown_url"),
   MethodNotAllowed: ({ allowed }) => ({

@@ -11,7 +11,8 @@ import {
   InvalidRequest,
   ModelNotFound,
   QueueTimeout,
-  TaskNotSupported
+  TaskNotSupported,
+  TreePlaceNotFound
 } from "@helixflow/schema/Errors"
 import {
   Embeddings,
@@ -239,6 +240,9 @@ const shareOf = (input: ClassificationInput): number => {
   return wanted.filter((word) => found.includes(word)).length / wanted.length
 }
 
+/** The stub's tree is its node alone. */
+const nowhere = (place: string) => Effect.fail(new TreePlaceNotFound({ place }))
+
 /** How many generations are in progress: what a slot of a replica would be. */
 export class StubSlots extends Context.Tag("@helixflow/gateway/StubSlots")<StubSlots, Ref.Ref<number>>() {}
 
@@ -398,6 +402,8 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
         })
       ),
     fleet: Effect.succeed(FleetSnapshot.make({ devices: [], replicas: [], models, waiting: [] })),
+    devices: Effect.succeed([]),
+    control: { restart: nowhere, drain: nowhere, kill: nowhere },
     tree: Effect.succeed({
       id: "local",
       kind: "node",

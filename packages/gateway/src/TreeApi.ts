@@ -1,6 +1,7 @@
 /** `/admin/v1/tree`: the supervision tree, live. */
 import { HttpApiEndpoint, HttpApiGroup } from "@effect/platform"
 import { ReplicaState } from "@helixflow/schema/Model"
+import { expected } from "@helixflow/schema/OpenAiParameter"
 import { ChildState } from "@helixflow/schema/Supervisor"
 import { Schema } from "effect"
 
@@ -43,4 +44,24 @@ export const TreeView: Schema.Schema<TreeView> = Schema.Struct({
 /** The trees of the fleet's nodes. */
 export const TreeList = Schema.Struct({ object: Schema.Literal("list"), data: Schema.Array(TreeView) })
 
-export const TreeApi = HttpApiGroup.make("tree").add(HttpApiEndpoint.get("show", "/admin/v1/tree").addSuccess(TreeList))
+/** What was done; answered when it is. */
+export const TreeAction = Schema.Struct({ id: Schema.String, action: Schema.Literal("restart", "drain", "kill") })
+
+const Place = Schema.Struct({ id: Schema.String })
+
+/** How long what runs may take to end before it is handed over. */
+const GraceSeconds = Schema.NumberFromString.pipe(
+  Schema.between(0, 3600),
+  expected("a number of seconds from 0 to 3600")
+)
+
+export const TreeApi = HttpApiGroup.make("tree")
+  .add(HttpApiEndpoint.get("show", "/admin/v1/tree").addSuccess(TreeList))
+  .add(HttpApiEndpoint.post("restart", "/admin/v1/tree/:id/restart").setPath(Place).addSuccess(TreeAction))
+  .add(
+    HttpApiEndpoint.post("drain", "/admin/v1/tree/:id/drain")
+      .setPath(Place)
+      .setUrlParams(Schema.Struct({ grace_seconds: Schema.optional(GraceSeconds) }))
+      .addSuccess(TreeAction)
+  )
+  .add(HttpApiEndpoint.post("kill", "/admin/v1/tree/:id/kill").setPath(Place).addSuccess(TreeAction))

@@ -1,12 +1,12 @@
 /** `helixflow tree` */
-import { Command, Options } from "@effect/cli"
+import { Args, Command, Options } from "@effect/cli"
 import { HttpClientRequest } from "@effect/platform"
-import { Clock, Console, Effect, Schedule } from "effect"
-import type { CommandHelp } from "./CommandHelp.ts"
+import { Clock, Console, Effect, Option, Schedule } from "effect"
+import { type CommandHelp, render, summary } from "./CommandHelp.ts"
 import { table } from "./ModelsCommand.ts"
 import { ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
-import { TreeList, type TreeView } from "./TreeApi.ts"
+import { TreeAction, TreeList, type TreeView } from "./TreeApi.ts"
 
 const json = Options.boolean("json").pipe(Options.withDescription("Print the tree as JSON."))
 const watch = Options.boolean("watch").pipe(
@@ -67,6 +67,44 @@ export const draw = (trees: ReadonlyArray<TreeView>, now: number): string =>
 /** Where a person looks, the next picture is painted over the last. */
 const clear = () => (process.stdout.isTTY ? "\u001b[2J\u001b[H" : "")
 
+const place = Args.text({ name: "id" }).pipe(
+  Args.withDescription("As `helixflow tree` shows it: local/cpu:0/helix-demo#0")
+)
+
+const grace = Options.float("grace").pipe(
+  Options.withPseudoName("seconds"),
+  Options.withDescription("How long what runs may take to end before it is continued elsewhere. Default: 30."),
+  Options.optional
+)
+
+const act = (action: string, id: string, query: Readonly<Record<string, string>>) =>
+  Effect.gen(function* () {
+    const client = yield* ServerClient
+    const path = `/admin/v1/tree/${encodeURIComponent(id)}/${action}`
+    yield* client.call(HttpClientRequest.setUrlParams(HttpClientRequest.post(path), query), TreeAction)
+    yield* Console.error(`${id}: ${action} done.`)
+  })
+
+const restart = Command.make("restart", { ...serverOptions, place }, ({ place, ...server }) =>
+  againstServer(server)(act("restart", place, {}))
+).pipe(Command.withDescription("Stop it and start it again. Streams go on."))
+
+const drain = Command.make("drain", { grace, ...serverOptions, place }, ({ grace, place, ...server }) =>
+  againstServer(server)(
+    act(
+      "drain",
+      place,
+      Option.match(grace, { onNone: () => ({}), onSome: (seconds) => ({ grace_seconds: String(seconds) }) })
+    )
+  )
+).pipe(Command.withDescription("Take its replicas out of service. Streams end, or are continued elsewhere."))
+
+const kill = Command.make("kill", { ...serverOptions, place }, ({ place, ...server }) =>
+  againstServer(server)(act("kill", place, {}))
+).pipe(
+  Command.withDescription("Kill its worker processes, as a crash would. They are started anew, and streams go on.")
+)
+
 export const treeCommand = Command.make("tree", { json, watch, ...serverOptions }, ({ json, watch, ...server }) =>
   Effect.gen(function* () {
     const client = yield* ServerClient
@@ -77,13 +115,29 @@ export const treeCommand = Command.make("tree", { json, watch, ...serverOptions 
     })
     yield* watch ? Effect.repeat(print, Schedule.spaced("1 second")) : print
   }).pipe(againstServer(server))
-).pipe(Command.withDescription("Show what runs in a server: devices, models, workers, and what failed last."))
+).pipe(
+  Command.withDescription("Show what runs in a server: devices, models, workers, and what failed last."),
+  Command.withSubcommands([restart, drain, kill])
+)
 
-export const treeHelp: CommandHelp = {
-  usage: ["tree [options]"],
+const treeHelp: CommandHelp = {
+  usage: ["tree [options]", "tree restart <id>", "tree drain [--grace <seconds>] <id>", "tree kill <id>"],
   examples: [
     ["helixflow tree", "once"],
     ["helixflow tree --watch", "and again every second"],
-    ["helixflow tree --json", "for scripts"]
+    ["helixflow tree --json", "for scripts"],
+    ["helixflow tree drain local/cpu:0", "take the models of a device out of service"],
+    ["helixflow tree restart local/cpu:0/helix-demo#0/model", "start its worker anew"]
   ]
 }
+
+const pageOf = <Name extends string, R, E, A>(command: Command.Command<Name, R, E, A>, usage: string) =>
+  render(command, { usage: [usage], examples: [] })
+
+/** The help page of each of its commands. */
+export const treePages: ReadonlyArray<readonly [string, string]> = [
+  ["tree restart", pageOf(restart, "tree restart [options] <id>")],
+  ["tree drain", pageOf(drain, "tree drain [options] <id>")],
+  ["tree kill", pageOf(kill, "tree kill [options] <id>")],
+  ["tree", render(treeCommand, treeHelp, [summary(restart), summary(drain), summary(kill)])]
+]

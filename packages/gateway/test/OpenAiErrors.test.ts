@@ -23,6 +23,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   TaskNotSupported: new Errors.TaskNotSupported({ model, task: "embeddings" }),
   Unauthenticated: new Errors.Unauthenticated({ reason: "no key" }),
   RateLimitExceeded: new Errors.RateLimitExceeded({ what: "requests per minute", limit: 1, retryAfterSeconds: 2.2 }),
+  TreePlaceNotFound: new Errors.TreePlaceNotFound({ place: "local/cpu:9" }),
   KeyNotFound: new Errors.KeyNotFound({ key: "key_1" }),
   IdentityProviderUnavailable: new Errors.IdentityProviderUnavailable({ reason: "no answer" }),
   PermissionDenied: new Errors.PermissionDenied({ scope: "admin" }),

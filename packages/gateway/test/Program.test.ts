@@ -164,13 +164,14 @@ layer(Server.layer, { timeout: 60_000, excludeTestServices: true })("a started s
 })
 
 /** A stream of a running server: its first bytes have come, and `rest` is all of it once it has ended. */
-const openStream = (url: string) =>
+const openStream = (url: string, more: object = {}) =>
   Effect.promise(async () => {
     const body = {
       model: "helix-demo",
       messages: [{ role: "user", content: "Tell me all." }],
       // long enough to be still there when the signal comes
-      ...{ n: 16, temperature: 1, seed: 1, ignore_eos: true, stream: true, stream_options: { include_usage: true } }
+      ...{ n: 16, temperature: 1, seed: 1, ignore_eos: true, stream: true, stream_options: { include_usage: true } },
+      ...more
     }
     const response = await fetch(`${url}/v1/chat/completions`, {
       method: "POST",
@@ -185,6 +186,26 @@ const openStream = (url: string) =>
     })()
     return { rest: Effect.promise(() => rest) }
   })
+
+const Chunk = Schema.parseJson(
+  Schema.Struct({
+    choices: Schema.Array(
+      Schema.Struct({ index: Schema.Int, delta: Schema.Struct({ content: Schema.optional(Schema.String) }) })
+    )
+  })
+)
+
+/** The text of each choice of a stream that was ended by its server as it should be. */
+const textsOf = (stream: string): ReadonlyMap<number, string> => {
+  const texts = new Map<number, string>()
+  expect(stream).toMatch(/\n\ndata: \[DONE\]\n\n$/)
+  for (const [, data = ""] of stream.matchAll(/^data: (\{.*)$/gm)) {
+    for (const { delta, index } of Schema.decodeSync(Chunk)(data).choices) {
+      texts.set(index, (texts.get(index) ?? "") + (delta.content ?? ""))
+    }
+  }
+  return texts
+}
 
 describe("a server", () => {
   it.scopedLive.each(["SIGTERM", "SIGINT"] as const)("stops in order at %s", (signal) =>
@@ -224,6 +245,49 @@ describe("a server", () => {
       const text = yield* rest
       expect(text).toMatch(/"code":"shutting_down"\}\}\n\n$/)
       expect(server.output()).toMatch(/time is up.*\nstopped\n$/)
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive("finishes its streams, whatever an operator does to what computes them", () =>
+    Effect.gen(function* () {
+      const server = yield* startServer({
+        HELIX_HTTPS_PORT: "0",
+        HELIX_BOOTSTRAP_KEY: "given",
+        HELIX_DEVICES: "cpu:0=2GiB,cpu:1=2GiB"
+      })
+      const admin = (path: string, method = "GET") =>
+        Effect.promise(async () => {
+          const headers = { authorization: "Bearer given" }
+          const response = await fetch(`${server.url}/admin/v1/${path}`, { method, headers })
+          return { status: response.status, text: await response.text() }
+        })
+      const short = { n: 4, max_tokens: 60 }
+      const undisturbed = textsOf(yield* Effect.flatMap(openStream(server.url, short), ({ rest }) => rest))
+      expect(undisturbed.size).toBe(4)
+      const replica = Effect.map(
+        admin("tree"),
+        ({ text }) => /"id":"([^"]+#\d+)","kind":"replica"/.exec(text)?.[1] ?? ""
+      )
+      const actions = [
+        (id: string) => admin(`tree/${encodeURIComponent(id)}/drain?grace_seconds=0`, "POST"),
+        (id: string) => admin(`tree/${encodeURIComponent(id)}/kill`, "POST"),
+        (id: string) => admin(`tree/${encodeURIComponent(`${id}/model`)}/restart`, "POST"),
+        () => admin("tree/local%2Fscheduler/restart", "POST")
+      ]
+      for (const act of actions) {
+        const id = yield* Effect.repeat(replica, { until: (id) => id !== "" })
+        const { rest } = yield* openStream(server.url, short)
+        expect(yield* act(id)).toMatchObject({ status: 200 })
+        expect(textsOf(yield* rest)).toEqual(undisturbed)
+      }
+      const devices = yield* admin("devices")
+      expect(JSON.parse(devices.text).data.map(({ id }: { readonly id: string }) => id)).toEqual([
+        "local/cpu:0",
+        "local/cpu:1"
+      ])
+      expect((yield* admin("tree/local%2Fcpu%3A9/drain", "POST")).status).toBe(404)
+      expect((yield* admin("tree/local%2Fscheduler/kill", "POST")).text).toContain("unsupported_action")
+      expect((yield* admin("tree/local/restart", "POST")).text).toContain("unsupported_action")
     }).pipe(Effect.provide(NodeContext.layer))
   )
 

@@ -1,7 +1,8 @@
 /** The whole of HelixFlow below HTTP, as one service: what the gateway serves and what a program embeds. */
 import type { Caller } from "@helixflow/schema/Caller"
 import type { ClassificationRequest, Classifications } from "@helixflow/schema/Classification"
-import type { ActorUnreachable, LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
+import type { DeviceStatus } from "@helixflow/schema/Device"
+import type { ActorUnreachable, LoadFailed, MailboxFull, ModelNotFound } from "@helixflow/schema/Errors"
 import type { EmbeddingRequest, Embeddings, GenerationRequest, Prompt } from "@helixflow/schema/Generation"
 import { type ModelId, SessionId, type TokenId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
@@ -22,6 +23,7 @@ import * as Session from "./SessionActor.ts"
 import * as Sessions from "./Sessions.ts"
 import * as SupervisionTree from "./SupervisionTree.ts"
 import type { Escalated } from "./Supervisor.ts"
+import * as TreeControl from "./TreeControl.ts"
 
 /** Whether requests would be answered now, and if not, what is missing (a line per reason). */
 export interface Readiness {
@@ -69,8 +71,12 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     /** Where a request for the model would go now, and why not elsewhere. */
     readonly explain: (model: ModelId) => Effect.Effect<Explanation, ModelNotFound | ActorUnreachable>
     readonly fleet: Effect.Effect<FleetSnapshot, ActorUnreachable>
+    /** The devices of this node, as they say themselves. */
+    readonly devices: Effect.Effect<ReadonlyArray<DeviceStatus>, ActorUnreachable | MailboxFull>
     /** The node's supervision tree as it is now. */
     readonly tree: Effect.Effect<SupervisionTree.TreeNode>
+    /** What may be done to it. */
+    readonly control: TreeControl.TreeControl
     /** Fails when supervision has given up: nothing here will work again. */
     readonly ended: Effect.Effect<never, Escalated>
   }
@@ -187,7 +193,9 @@ const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Session
     readiness: Effect.map(readiness, (waitingFor) => ({ ready: waitingFor.length === 0, waitingFor })),
     explain: (name) => Effect.flatMap(scheduler, (actor) => actor.Explain({ model: name })),
     fleet: Effect.flatMap(scheduler, (actor) => actor.View()),
+    devices: Effect.flatMap(directory.gpus.values, (gpus) => Effect.forEach(gpus, (gpu) => gpu.Status())),
     tree: SupervisionTree.read(node),
+    control: TreeControl.make(node),
     ended: Effect.zipRight(supervisor.awaitEnd, Effect.never)
   })
 })

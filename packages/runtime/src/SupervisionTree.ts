@@ -59,7 +59,7 @@ const isDeviceId = Schema.is(DeviceId)
 const isReplicaId = Schema.is(ReplicaId)
 
 /** A child whose id is a place already (a device, a replica) keeps it; others are named below their parent. */
-const placeOf = (parent: string, node: string, { id }: ChildStatus): string =>
+export const placeOf = (parent: string, node: string, { id }: ChildStatus): string =>
   id.startsWith(`${node}/`) ? id : `${parent}/${id}`
 
 const depthOf = (actor: object): TreeNode["mailbox"] => InProcess.mailboxDepth(actor) ?? null

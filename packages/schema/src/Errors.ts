@@ -343,6 +343,15 @@ export class RateLimitExceeded extends Schema.TaggedError<RateLimitExceeded>()("
   }
 }
 
+/** Nothing in the supervision tree has this id. */
+export class TreePlaceNotFound extends Schema.TaggedError<TreePlaceNotFound>()("TreePlaceNotFound", {
+  place: Schema.String
+}) {
+  override get message() {
+    return `There is nothing at \`${this.place}\` in the supervision tree.`
+  }
+}
+
 /** No key has this id. */
 export class KeyNotFound extends Schema.TaggedError<KeyNotFound>()("KeyNotFound", { key: Schema.String }) {
   override get message() {
