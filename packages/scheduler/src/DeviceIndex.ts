@@ -105,6 +105,7 @@ export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceI
     const was = before === undefined || moved ? null : place(order, before.profile)
     const is = place(order, profile)
     if (was !== null && is !== null && was.key === is.key && was.size === is.size) return tree
+    if (was !== null && is !== null && was.key === is.key) return FitTree.resize(tree, { ...is, name })
     const without = was === null ? tree : FitTree.remove(tree, { key: was.key, name })
     return is === null ? without : FitTree.insert(without, { ...is, name })
   })

@@ -88,6 +88,14 @@ export const remove = (tree: FitTree, item: Omit<Item, "size">): FitTree => {
   return order < 0 ? node(tree, remove(tree.left, item), tree.right) : node(tree, tree.left, remove(tree.right, item))
 }
 
+/** With another size of the item of this key and name, which is in the tree. */
+export const resize = (tree: FitTree, item: Item): FitTree => {
+  if (tree === null) return null
+  const order = compare(item, tree)
+  if (order === 0) return node({ ...item, priority: tree.priority }, tree.left, tree.right)
+  return order < 0 ? node(tree, resize(tree.left, item), tree.right) : node(tree, tree.left, resize(tree.right, item))
+}
+
 /** The first in order, behind `after` unless it is null, whose size is at least `needed`. */
 export const first = (tree: FitTree, needed: number, after: Omit<Item, "size"> | null): Item | undefined => {
   if (tree === null || tree.most < needed) return undefined

@@ -38,6 +38,8 @@ export interface MemoryFleet {
   }
   /** The worker of a replica dies: for good (`absent`, its claim released), or until it is brought back (`failed`). */
   readonly kill: (replica: ReplicaId, state: "absent" | "failed") => Effect.Effect<void>
+  /** Strangers leave so many bytes of the device free, by its own word, besides what its claims may still take of it. */
+  readonly crowd: (device: DeviceId, free: number) => Effect.Effect<void>
   /** A failed replica is ready again with another process. */
   readonly revive: (replica: ReplicaId) => Effect.Effect<void>
   /** The configured models, from now on. */
@@ -148,6 +150,12 @@ export const make = (
           yield* tellDevice(status.device)
         }
         yield* tellReplica(next)
+      }),
+    crowd: (device, free) =>
+      Effect.suspend(() => {
+        const current = ledger(device)
+        ledgers.set(device, Ledger.observe(current, { free: free + current.pending, observed: new Map() }))
+        return tellDevice(device)
       }),
     revive: (replica) =>
       Effect.gen(function* () {

@@ -13,7 +13,7 @@
  */
 import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { PolicyName } from "@helixflow/schema/Model"
-import { type Order, sortKey } from "./DeviceIndex.ts"
+import type { Order } from "./DeviceIndex.ts"
 import { hash } from "./FitTree.ts"
 
 /** A ready replica with a free slot. */
@@ -56,10 +56,34 @@ export interface Choice<Candidate> {
   readonly score: number
 }
 
-/** The order of ids as people read them: `cpu:2` before `cpu:10`. */
+const isDigit = (code: number): boolean => code >= 48 && code <= 57
+
+/** Where the digits end that begin there. */
+const endOfDigits = (text: string, from: number): number => {
+  let at = from
+  while (at < text.length && isDigit(text.charCodeAt(at))) at += 1
+  return at
+}
+
+/** The order of ids as people read them: `cpu:2` before `cpu:10`. The same as that of `sortKey`, without making any. */
 export const compareIds = (a: string, b: string): number => {
-  if (a === b) return 0
-  return sortKey(a) < sortKey(b) ? -1 : 1
+  let [inA, inB] = [0, 0]
+  while (inA < a.length && inB < b.length) {
+    const [codeA, codeB] = [a.charCodeAt(inA), b.charCodeAt(inB)]
+    if (isDigit(codeA) && isDigit(codeB)) {
+      const [endA, endB] = [endOfDigits(a, inA), endOfDigits(b, inB)]
+      const difference = Number(a.slice(inA, endA)) - Number(b.slice(inB, endB))
+      if (difference !== 0) return difference
+      inA = endA
+      inB = endB
+    } else if (codeA === codeB) {
+      inA += 1
+      inB += 1
+    } else {
+      return codeA - codeB
+    }
+  }
+  return a.length - inA - (b.length - inB) || (a < b ? -1 : a > b ? 1 : 0)
 }
 
 const slotsTaken: Score<UseCandidate> = ({ taken, slots }) => taken / slots

@@ -221,8 +221,9 @@ const nextAbandoned = (view: FleetView.FleetView, now: number, options: Schedule
 export const reasons = (view: FleetView.FleetView, spec: ModelSpec, now: number): ReadonlyArray<Reason> => {
   const told: Array<Reason> = []
   let left = toldDevices
-  for (const device of HashMap.values(view.devices)) {
-    if (left-- === 0) break
+  for (const { id } of DeviceIndex.inOrder(FleetView.indexOf(view), () => true, "whole", 0)) {
+    const device = FleetView.device(view, id)
+    if (left-- === 0 || device === undefined) break
     told.push(...Fit.fit(view, spec, device, now).reasons)
   }
   return told

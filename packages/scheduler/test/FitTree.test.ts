@@ -14,6 +14,11 @@ const build = (steps: ReadonlyArray<readonly ["insert" | "remove", FitTree.Item]
   const items = new Map<string, FitTree.Item>()
   for (const [what, item] of steps) {
     const before = items.get(item.name)
+    if (before?.key === item.key && what === "insert") {
+      tree = FitTree.resize(tree, item)
+      items.set(item.name, item)
+      continue
+    }
     if (before !== undefined) tree = FitTree.remove(tree, before)
     items.delete(item.name)
     if (what === "insert") {

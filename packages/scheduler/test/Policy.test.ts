@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { ModelId, makeReplicaId } from "@helixflow/schema/Ids"
 import type { PolicyName } from "@helixflow/schema/Model"
 import * as FastCheck from "effect/FastCheck"
+import { sortKey } from "../src/DeviceIndex.ts"
 import { choose, compareIds, type LoadCandidate, policies, type UseCandidate } from "../src/Policy.ts"
 import { deviceId } from "./fixtures.ts"
 
@@ -83,5 +84,19 @@ describe("compareIds", () => {
   it("orders numbers as numbers and tells different ids apart", () => {
     expect(["x:10", "x:2", "x:1"].sort(compareIds)).toEqual(["x:1", "x:2", "x:10"])
     expect(compareIds("x:01", "x:1")).not.toBe(0)
+  })
+
+  it("is the order of the index's keys", () => {
+    const id = FastCheck.array(FastCheck.constantFrom("a", "B", "/", ":", "#", "0", "1", "9", "10", "007"), {
+      maxLength: 6
+    })
+    FastCheck.assert(
+      FastCheck.property(id, id, (a, b) => {
+        const [one, other] = [a.join(""), b.join("")]
+        const keys = sortKey(one) < sortKey(other) ? -1 : one === other ? 0 : 1
+        expect(Math.sign(compareIds(one, other))).toBe(keys)
+      }),
+      { numRuns: 3000, seed: 2 }
+    )
   })
 })

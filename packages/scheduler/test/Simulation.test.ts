@@ -12,7 +12,7 @@ import { device, model, request } from "./fixtures.ts"
 
 /**
  * A fleet where everything goes wrong now and then: devices out of reach, slow messages, loads that fail or hang, workers that die
- * and come back, clients that leave at any moment. Everything random is drawn from one seed, and time is the test's.
+ * and come back, strangers that take memory, clients that leave at any moment. Everything random is drawn from one seed, and time is the test's.
  */
 const steps = 120
 const devices = [device(0, 220), device(1, 120), device(2, 310)]
@@ -115,6 +115,10 @@ const simulate = Effect.fnUntraced(function* (seed: number) {
       const victim = replicas[yield* below(Math.max(1, replicas.length))]
       if (victim !== undefined) yield* memory.kill(victim.replica, (yield* chance(50)) ? "absent" : "failed")
     }
+    if (yield* chance(8)) {
+      const at = devices[yield* below(devices.length)]
+      if (at !== undefined) yield* memory.crowd(at.id, yield* below(at.total))
+    }
     if (yield* chance(5)) {
       for (const { replica, state } of memory.replicas()) if (state === "failed") yield* memory.revive(replica)
     }
@@ -124,6 +128,7 @@ const simulate = Effect.fnUntraced(function* (seed: number) {
 
   // The trouble ends; whoever waits is answered, and everything is given back.
   yield* Ref.set(calm, true)
+  for (const { id, total } of devices) yield* memory.crowd(id, total)
   yield* TestClock.adjust(60_000)
   yield* TestClock.adjust(60_000)
   const unfinished = (yield* Effect.forEach(clients, Fiber.poll)).filter((exit) => exit._tag === "None").length
