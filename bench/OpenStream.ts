@@ -62,7 +62,7 @@ export const open = (port: number, model: string, generation: Generation): OpenS
       let text = ""
       let usage: Streamed["usage"] | undefined
       const onFrame = (frame: string) => {
-        const data = frame.replace(/^data: /, "")
+        const data = /^data: (.*)$/m.exec(frame)?.[1] ?? ""
         if (data === "[DONE]") return
         const { choices, error, usage: told } = JSON.parse(data)
         if (error !== undefined) throw new Error(frame)

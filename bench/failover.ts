@@ -71,7 +71,7 @@ async function measure(model: EngineModel, count: number) {
     const { length, millis } = await pause(server.port, stream, start)
     await stream.done
     await until(async () => (await replicas(server.port)).length === count)
-    const prefill = await firstToken(server.port, served.name, { prompt: draw(length), tokens: 1 })
+    const prefill = await firstToken(server.port, served.name, { prompt: draw(length), tokens: 16 })
     // the first round warms up
     if (round > 0) {
       pauses.push(millis)

@@ -178,6 +178,64 @@ describe("a worker that is killed", () => {
   )
 })
 
+describe("workers that are killed", () => {
+  it.scopedLive("are noticed by no kind of request", () =>
+    Effect.gen(function* () {
+      const server = yield* startServer({ HELIX_BOOTSTRAP_KEY: key })
+      yield* Effect.gen(function* () {
+        const client = (yield* openai).withOptions({ timeout: 110_000 })
+        const chat = { model: "helix-demo", messages: [{ role: "user" as const, content: "Go on." }], max_tokens: 60 }
+        const endless = { ...chat, ignore_eos: true, seed: 11, temperature: 1 }
+        const letters = yield* plain(client, endless)
+        const pieces = { ...endless, logprobs: true, top_logprobs: 2 }
+        const ask = <A>(request: () => Promise<A>) => Effect.promise(request)
+        const kinds = [
+          ask(async () => {
+            const { choices, usage } = await client.chat.completions.create({ ...pieces, n: 3 })
+            return { choices, usage: usage?.completion_tokens }
+          }),
+          // begins to match again and again, and matches near the end
+          ask(async () => {
+            const stop = [`${letters.slice(0, 3)}\u0000`, letters.slice(-12, -6)]
+            return (await client.chat.completions.create({ ...endless, stop })).choices
+          }),
+          ask(async () => {
+            const answer = await client.completions.create({
+              model: "helix-demo",
+              prompt: ["One", "Two"],
+              max_tokens: 40,
+              best_of: 3,
+              logprobs: 2,
+              seed: 5
+            })
+            return answer.choices
+          }),
+          ask(async () => {
+            const input = Array.from({ length: 120 }, (_, n) => `${n} ${"long text ".repeat(1 + (n % 12))}`)
+            return (await client.embeddings.create({ model: "helix-demo-embed", input })).data
+          }),
+          streamed(client, pieces)
+        ] as const
+        const undisturbed = yield* Effect.all(kinds)
+        let killed = 0
+        const disturbing = streamed(client, { ...endless, max_tokens: 300 }, (chunks) => {
+          if (chunks === 5 || chunks === 60) killed += killWorkers(server)
+        })
+        const [disturbed] = yield* Effect.all([Effect.all(kinds, { concurrency: "unbounded" }), disturbing], {
+          concurrency: "unbounded"
+        })
+        // in single precision the last bits of log probabilities may differ
+        const rounded = (value: unknown) =>
+          JSON.parse(JSON.stringify(value), (_, part) => (typeof part === "number" ? Number(part.toFixed(4)) : part))
+        assert.deepStrictEqual(rounded(disturbed), rounded(undisturbed))
+        assert.isAbove(killed, 1)
+        const { text } = yield* request("/metrics")
+        assert.match(text, /helixflow_continuations_total\{[^}]*model="helix-demo"[^}]*\} [1-9]/)
+      }).pipe(Effect.provideService(Target, target(server)))
+    }).pipe(Effect.provide(NodeContext.layer))
+  )
+})
+
 describe("a worker that is frozen", () => {
   it.scopedLive("is killed within seconds, and its streams continue", () =>
     Effect.gen(function* () {

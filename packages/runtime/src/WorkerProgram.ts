@@ -50,7 +50,8 @@ export const run = ({ loadEngine, whyNot }: WorkerParts): void => {
 
   const program = Effect.gen(function* () {
     yield* UnixSocket.host(Worker, behaviour, { name: "worker", path })
-    yield* Effect.sync(() => process.send?.({ ready: true }))
+    // a parent that went before we listened to its going is not there to be told either
+    yield* Effect.sync(() => (process.connected === false ? exit() : process.send?.({ ready: true })))
     yield* Effect.never
   }).pipe(Effect.scoped)
 
