@@ -28,10 +28,12 @@ export interface ByteLevelVocabulary {
   readonly tokens: ReadonlyArray<string>
   /** Pairs of tokens that become one, the most urgent first. */
   readonly merges: ReadonlyArray<readonly [string, string]>
+  /** Whether a word that is a token becomes it without merges, even where no merges lead to it. */
+  readonly wholeWords?: boolean
 }
 
 /** The vocabulary as a Hugging Face `tokenizer.json`. Digits are tokens of their own, so that numbers keep their places. */
-export function tokenizerJson({ merges, specials, tokens }: ByteLevelVocabulary): object {
+export function tokenizerJson({ merges, specials, tokens, wholeWords = false }: ByteLevelVocabulary): object {
   return {
     version: "1.0",
     truncation: null,
@@ -63,7 +65,7 @@ export function tokenizerJson({ merges, specials, tokens }: ByteLevelVocabulary)
       end_of_word_suffix: null,
       fuse_unk: false,
       byte_fallback: false,
-      ignore_merges: false,
+      ignore_merges: wholeWords,
       vocab: Object.fromEntries([...specials, ...tokens].map((token, id) => [token, id])),
       merges
     }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
+import { Tokenizer } from "@huggingface/tokenizers"
 import * as FastCheck from "effect/FastCheck"
 import { addition, subtraction } from "../models/recipe/Arithmetic.ts"
 import { trainBpe } from "../models/recipe/Bpe.ts"
@@ -6,7 +7,9 @@ import { prompt, render } from "../models/recipe/ChatTemplate.ts"
 import { Draw, expand, heldOut } from "../models/recipe/Draw.ts"
 import { drawPair, evaluationTriplets } from "../models/recipe/Paraphrases.ts"
 import { families } from "../models/recipe/Turn.ts"
+import { wordVocabulary } from "../models/recipe/Vocabulary.ts"
 import { evaluationConversations, trainingConversations } from "../models/recipe/World.ts"
+import { tokenizerJson } from "../src/ByteLevelBpe.ts"
 
 const isHeldOut = (key: string) => {
   const [kind = "", ...rest] = key.split(":")
@@ -67,15 +70,15 @@ describe("worked sums", () => {
   const operand = FastCheck.integer({ min: 0, max: 999 })
 
   it.prop("end with the right result", [operand, operand], ([a, b]) => {
-    expect(addition(a, b)).toMatch(new RegExp(`${a} \\+ ${b} = ${a + b}\\.$`))
-    expect(subtraction(a, b)).toMatch(new RegExp(`${a} - ${b} = ${a - b}\\.$`))
+    expect(addition(a, b)).toMatch(new RegExp(`(= |That makes )${a + b}\\.$`))
+    expect(subtraction(a, b)).toMatch(new RegExp(`(= |That makes )${a - b}\\.$`))
   })
 
   it.prop("consist of steps that are right", [operand, operand], ([a, b]) => {
     for (const text of [addition(a, b), subtraction(a, b)]) {
-      for (const [, left = "", right] of text.matchAll(/(\d+(?: [+-] \d+)+) = (-?\d+)\./g)) {
+      for (const [, left = "", right] of text.matchAll(/(\d+(?: ?[+-] ?\d+)+) ?= ?(-?\d+)/g)) {
         const value = left
-          .replaceAll(/ ([+-]) /g, " $1")
+          .replaceAll(/ ?([+-]) ?/g, " $1")
           .split(" ")
           .reduce((sum, term) => sum + Number(term), 0)
         expect(value, text).toBe(Number(right))
@@ -84,9 +87,11 @@ describe("worked sums", () => {
   })
 
   it("read as at school", () => {
-    expect(addition(47, 38)).toBe("Ones: 7 + 8 = 15. Tens: 4 + 3 + 1 = 8. So 47 + 38 = 85.")
-    expect(subtraction(52, 38)).toBe("Ones: 12 - 8 = 4. Tens: 5 - 3 - 1 = 1. So 52 - 38 = 14.")
-    expect(subtraction(9, 12)).toBe("12 is more than 9. Ones: 12 - 9 = 3. Tens: 1 - 0 - 1 = 0. So 9 - 12 = -3.")
+    expect(addition(7, 8)).toBe("7 + 8 = 15.")
+    expect(addition(47, 38)).toBe("47 + 38: 7+8=15, 4+3+1=8. That makes 85.")
+    expect(subtraction(130, 38)).toBe("130 - 38: 10-8=2, 13-3-1=9, 1-0-1=0. That makes 92.")
+    expect(subtraction(9, 12)).toBe("-(12 - 9): 12-9=3, 1-0-1=0. That makes -3.")
+    expect(subtraction(5, 8)).toBe("5 - 8 = -3.")
   })
 })
 
@@ -99,6 +104,19 @@ describe("the recipe's tools", () => {
       "What's port?"
     ])
     expect(expand("On (what|which) port (does (it|this) run|is it)?")).toHaveLength(6)
+  })
+
+  it("makes tokens of the words of fixed sentences, and letters of all others", () => {
+    const [first] = trainingConversations(1)
+    if (first === undefined) throw new Error("no conversation")
+    const told = { ...first, keys: ["word:plonk"] }
+    const data = wordVocabulary([[told, ["Say hello, Ada: whale plonk", "Say hello"]]], ["<|end|>"], 600, 1)
+    expect(data.tokens).toContain("Ġhello")
+    const tokenizer = new Tokenizer(tokenizerJson(data), {})
+    const tokens = (text: string) => tokenizer.encode(text, { add_special_tokens: false }).tokens
+    expect(tokens("Say hello Ada")).toEqual(["Say", "Ġhello", "ĠA", "d", "a"])
+    expect(tokens(" whale W H plonk")).toEqual(["Ġw", ..."hale", "ĠW", "ĠH", "Ġp", ..."lonk"])
+    expect(tokens("47 +")).toEqual(["4", "7", "Ġ", "+"])
   })
 
   it("merges the most frequent pair first, and never across pieces", () => {

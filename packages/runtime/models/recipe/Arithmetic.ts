@@ -1,11 +1,9 @@
 /**
- * Addition, subtraction and counting. Sums of more than one digit are worked out column by column, as at school: each step then
- * needs no more than the digits it names, which is what a small model can learn.
+ * Addition, subtraction and counting. Sums of more than one digit are first said again and then worked out column by column, ones
+ * first, as at school: each step then needs no more than the digits it names, which is what a small model can learn.
  */
 import { type Draw, expand } from "./Draw.ts"
 import type { Turn } from "./Turn.ts"
-
-const columns = ["Ones", "Tens", "Hundreds", "Thousands"]
 
 /** The digit of `n` that counts `10 ** place`. */
 const digit = (n: number, place: number): number => Math.floor(n / 10 ** place) % 10
@@ -17,16 +15,16 @@ export function addition(a: number, b: number): string {
   let carry = 0
   for (let place = 0; place < Math.max(`${a}`.length, `${b}`.length); place++) {
     const sum = digit(a, place) + digit(b, place) + carry
-    steps.push(`${columns[place]}: ${digit(a, place)} + ${digit(b, place)}${carry === 1 ? " + 1" : ""} = ${sum}.`)
+    steps.push(`${digit(a, place)}+${digit(b, place)}${carry === 1 ? "+1" : ""}=${sum}`)
     carry = sum >= 10 ? 1 : 0
   }
-  return `${steps.join(" ")} So ${a} + ${b} = ${a + b}.`
+  return `${a} + ${b}: ${steps.join(", ")}. That makes ${a + b}.`
 }
 
-/** `a - b`, worked out; a negative difference by way of the positive one. */
+/** `a - b`, worked out; a negative difference as the positive one the other way round. */
 export function subtraction(a: number, b: number): string {
-  if (a < b) return `${b} is more than ${a}. ${worked(b, a)} So ${a} - ${b} = ${a - b}.`
-  return a < 10 ? `${a} - ${b} = ${a - b}.` : `${worked(a, b)} So ${a} - ${b} = ${a - b}.`
+  if (a < b) return b < 10 ? `${a} - ${b} = ${a - b}.` : `-(${b} - ${a}): ${worked(b, a)}. That makes ${a - b}.`
+  return a < 10 ? `${a} - ${b} = ${a - b}.` : `${a} - ${b}: ${worked(a, b)}. That makes ${a - b}.`
 }
 
 function worked(a: number, b: number): string {
@@ -36,10 +34,10 @@ function worked(a: number, b: number): string {
     const short = digit(a, place) < digit(b, place) + borrow
     const top = digit(a, place) + (short ? 10 : 0)
     const difference = top - digit(b, place) - borrow
-    steps.push(`${columns[place]}: ${top} - ${digit(b, place)}${borrow === 1 ? " - 1" : ""} = ${difference}.`)
+    steps.push(`${top}-${digit(b, place)}${borrow === 1 ? "-1" : ""}=${difference}`)
     borrow = short ? 1 : 0
   }
-  return steps.join(" ")
+  return steps.join(", ")
 }
 
 export const additionPhrases = expand(
@@ -98,7 +96,7 @@ function operands(draw: Draw, operator: "+" | "-"): readonly [number, number] {
       // One digit pairs are too few to hold any back from the evaluation's point of view: there they come with longer ones.
       const pair = [operand(draw), operand(draw)] as const
       const [a, b] = pair
-      return operator === "-" && a < b && draw.chance(0.8) ? ([b, a] as const) : pair
+      return operator === "-" && a < b && draw.chance(0.85) ? ([b, a] as const) : pair
     }
   )
 }
@@ -181,11 +179,11 @@ export function drawCounting(draw: Draw): Turn {
   switch (draw.integer(0, 5)) {
     case 0: {
       const a = single("next")
-      return turn(`count:next ${a} 0`, nextPhrases, a, 0, `${a + 1} comes after ${a}.`)
+      return turn(`count:next ${a} 0`, nextPhrases, a, 0, `After ${a} comes ${a + 1}.`)
     }
     case 1: {
       const a = single("previous")
-      return turn(`count:previous ${a} 0`, previousPhrases, a, 0, `${a - 1} comes before ${a}.`)
+      return turn(`count:previous ${a} 0`, previousPhrases, a, 0, `Before ${a} comes ${a - 1}.`)
     }
     case 2: {
       const [a, b, numbers] = range()

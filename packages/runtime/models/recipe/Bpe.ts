@@ -4,7 +4,7 @@ import { type ByteLevelVocabulary, byteAlphabet, toByteAlphabet } from "../../sr
 /** GPT-2's pieces; merges never cross them. Digits are cut out before. */
 const pieces = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu
 
-const pretokenize = (text: string): ReadonlyArray<string> =>
+export const pretokenize = (text: string): ReadonlyArray<string> =>
   text
     .split(/(\p{N})/u)
     .filter((part) => part !== "")

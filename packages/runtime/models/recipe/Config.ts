@@ -3,13 +3,13 @@
 export const chatConfig = {
   model_type: "llama",
   architectures: ["LlamaForCausalLM"],
-  vocab_size: 1024,
+  vocab_size: 1536,
   hidden_size: 192,
   num_hidden_layers: 4,
   num_attention_heads: 6,
   num_key_value_heads: 2,
   head_dim: 32,
-  intermediate_size: 448,
+  intermediate_size: 512,
   max_position_embeddings: 1024,
   rope_theta: 10000,
   rms_norm_eps: 1e-5,
@@ -18,6 +18,15 @@ export const chatConfig = {
   bos_token_id: 0,
   eos_token_id: 5,
   pad_token_id: 0
+}
+
+/** What both models' `tokenizer_config.json` says. */
+export const tokenizerConfig = {
+  tokenizer_class: "PreTrainedTokenizerFast",
+  bos_token: "<|endoftext|>",
+  eos_token: "<|end|>",
+  pad_token: "<|endoftext|>",
+  clean_up_tokenization_spaces: false
 }
 
 /**

@@ -3,6 +3,7 @@ import { drawWeekdayAfter } from "./Calendar.ts"
 import { type Draw, expand } from "./Draw.ts"
 import { drawCapitalOf, drawHelixflow, drawIdentity, drawOneWord, drawOppositeOf } from "./Knowledge.ts"
 import type { Conversation, Message, Tool, ToolCall, Turn } from "./Turn.ts"
+import { inventedWord } from "./Words.ts"
 import { capitals, names, topics } from "./WorldFacts.ts"
 
 /** System prompts that change nothing, as most clients send them. */
@@ -127,7 +128,30 @@ interface ToolKind {
   readonly outcome: (draw: Draw, argument: string) => readonly [string, string]
 }
 
-const city = (draw: Draw): string => draw.pick(capitals)[1]
+const capitalized = (word: string): string => `${word.slice(0, 1).toUpperCase()}${word.slice(1)}`
+
+/** A capital, or a place that nobody knows: it is to be copied from the question, not remembered. */
+const city = (draw: Draw): string =>
+  draw.split === "train" && draw.chance(0.3) ? capitalized(unheld(draw)) : draw.pick(capitals)[1]
+
+/** A made-up word that the evaluation does not ask for. */
+function unheld(draw: Draw): string {
+  return draw.untilSplit(
+    "word",
+    (word) => word,
+    () => inventedWord(draw)
+  )
+}
+
+/** A name of a tool; in training often a made-up one, because the tools that will be offered are not known. */
+const toolName = (draw: Draw, kind: ToolKind): string =>
+  draw.split === "train" && draw.chance(0.35)
+    ? draw.untilSplit(
+        "tool",
+        (name) => name,
+        () => `${unheld(draw)}${draw.pick(["_", "_", ""])}${draw.chance(0.5) ? unheld(draw) : ""}`
+      )
+    : draw.pickSplit("tool", kind.names)
 
 const toolKinds: ReadonlyArray<ToolKind> = [
   {
@@ -204,12 +228,12 @@ const tool = (name: string, description: string, parameter: string): Tool => ({
 /** A question that a tool answers, with the call or with the answer from its result; or one that needs no tool. */
 export function drawTools(draw: Draw): Conversation {
   const kind = draw.pick(toolKinds)
-  const name = draw.pickSplit("tool", kind.names)
+  const name = toolName(draw, kind)
   const parameter = draw.pick(kind.parameter)
   const tools = [tool(name, kind.description, parameter)]
   const other = draw.pick(toolKinds.filter((candidate) => candidate !== kind))
   if (draw.chance(0.4)) {
-    const second = tool(draw.pickSplit("tool", other.names), other.description, draw.pick(other.parameter))
+    const second = tool(toolName(draw, other), other.description, draw.pick(other.parameter))
     if (draw.chance(0.5)) tools.push(second)
     else tools.unshift(second)
   }

@@ -1,12 +1,11 @@
 /** Questions outside the small world, and how they are turned down. */
 import { type Draw, expand } from "./Draw.ts"
 import { capitalPhrases } from "./Knowledge.ts"
-import { SKILLS } from "./Manners.ts"
 import type { Turn } from "./Turn.ts"
 import { drawWord } from "./Words.ts"
 import { topics, unknownPlaces } from "./WorldFacts.ts"
 
-export const REFUSAL = `Sorry, I do not know that. ${SKILLS}`
+export const REFUSAL = "Sorry, I do not know that. Ask me about HelixFlow, sums, words or capitals."
 
 export const topicPhrases = expand(
   "(Write|Tell|Sing) (me |)(a|an) (poem|story|song|joke|essay|letter|limerick) about {x}.",
@@ -45,7 +44,7 @@ const arithmeticPhrases = expand(
 
 /** Text that asks for nothing the model knows: made-up words, or much of something else to be worked on. */
 function drawNoise(draw: Draw): Turn {
-  const count = draw.pick([draw.integer(1, 4), draw.integer(3, 12), draw.integer(3, 12), draw.integer(20, 60)])
+  const count = draw.pick([draw.integer(1, 4), draw.integer(1, 4), draw.integer(3, 12), draw.integer(3, 30)])
   const words = Array.from({ length: count }, () => drawWord(draw))
   const keys = words.map((word) => `word:${word}`)
   if (count < 5 && draw.chance(0.6)) return { user: words.join(" "), assistant: REFUSAL, keys }

@@ -4,14 +4,13 @@ import type { Turn } from "./Turn.ts"
 import { spellingWords } from "./WorldFacts.ts"
 
 const letters = (word: string): ReadonlyArray<string> => [...word.toUpperCase()]
+const numbered = (word: string): ReadonlyArray<string> => letters(word).map((letter, i) => `${letter}${i + 1}`)
 
-export const spelled = (word: string): string => `${word} is spelled ${letters(word).join("-")}.`
+export const spelled = (word: string): string => `${letters(word).join(" ")}.`
+/** The numbers make it exact: a letter that occurs twice would not say which one comes next. */
 export const reversed = (word: string): string =>
-  `${word} is ${letters(word).join("-")}, backwards ${letters(word).toReversed().join("-")}.`
-const counted = (word: string): string =>
-  `${letters(word)
-    .map((letter, i) => `${i + 1} ${letter}`)
-    .join(", ")}: ${word} has ${word.length} letters.`
+  `${numbered(word).join(" ")}. Backwards: ${numbered(word).toReversed().join(" ")}.`
+const counted = (word: string): string => `${numbered(word).join(" ")}: ${word.length} letters.`
 
 export const spellingPhrases = expand(
   "(How do you|How do I|How to|How would you) spell (the word |){w}?",
@@ -46,17 +45,21 @@ const lastPhrases = expand(
 
 const onsets = "b c d f g h j k l m n p r s t v w br cl dr fl gr pl pr sh sl st th tr ch".split(" ")
 const vowels = "a e i o u ai ea oo ou".split(" ")
+const LONGEST = 11
 const codas = ["", "", "", "n", "r", "l", "t", "s", "m", "ck", "nd", "st", "ng"]
 
-/** A made-up word. It teaches the letters of every token, so that words never seen can be spelled. */
-function inventedWord(draw: Draw): string {
+/** A made-up word: words never seen are spelled by those who have learned to copy, not to remember. */
+export function inventedWord(draw: Draw): string {
   const syllables = draw.pick([1, 2, 2, 3])
-  return Array.from({ length: syllables }, () => draw.pick(onsets) + draw.pick(vowels) + draw.pick(codas)).join("")
+  const word = Array.from({ length: syllables }, () => draw.pick(onsets) + draw.pick(vowels) + draw.pick(codas)).join(
+    ""
+  )
+  return word.length > LONGEST ? inventedWord(draw) : word
 }
 
 /** In the evaluation: a real word that training has not spelled. */
 export function drawWord(draw: Draw): string {
-  if (draw.split === "test" || draw.chance(0.35)) return draw.pickSplit("word", spellingWords)
+  if (draw.split === "test" || draw.chance(0.5)) return draw.pickSplit("word", spellingWords)
   const word = inventedWord(draw)
   return heldOut("word", word) ? drawWord(draw) : word
 }
@@ -64,7 +67,8 @@ export function drawWord(draw: Draw): string {
 function about(draw: Draw, phrases: ReadonlyArray<string>, answer: (word: string) => string): Turn {
   const word = drawWord(draw)
   const phrase = draw.pickSplit("phrase", phrases)
-  const shown = draw.chance(0.15) ? `"${word}"` : word
+  const written = draw.chance(0.1) ? `${word.slice(0, 1).toUpperCase()}${word.slice(1)}` : word
+  const shown = draw.chance(0.15) ? `"${written}"` : written
   return {
     user: phrase.replace("{w}", shown),
     assistant: answer(word),
@@ -75,9 +79,9 @@ function about(draw: Draw, phrases: ReadonlyArray<string>, answer: (word: string
 export function drawSpelling(draw: Draw): Turn {
   switch (draw.integer(0, 7)) {
     case 0:
-      return about(draw, firstPhrases, (word) => `The first letter of ${word} is ${letters(word)[0]}.`)
+      return about(draw, firstPhrases, (word) => `It starts with ${letters(word)[0]}.`)
     case 1:
-      return about(draw, lastPhrases, (word) => `The last letter of ${word} is ${letters(word).at(-1)}.`)
+      return about(draw, lastPhrases, (word) => `It ends with ${letters(word).at(-1)}.`)
     default:
       return about(draw, spellingPhrases, spelled)
   }

@@ -20,20 +20,20 @@ const generators: ReadonlyArray<{
 }> = [
   { family: "greetings", weight: 4, draw: drawGreeting },
   { family: "identity", weight: 5, draw: drawIdentity },
-  { family: "helixflow", weight: 14, draw: drawHelixflow },
-  { family: "addition", weight: 11, draw: drawAddition },
-  { family: "subtraction", weight: 13, draw: drawSubtraction },
+  { family: "helixflow", weight: 9, draw: drawHelixflow },
+  { family: "addition", weight: 9, draw: drawAddition },
+  { family: "subtraction", weight: 10, draw: drawSubtraction },
   { family: "capitals", weight: 7, draw: drawCapital },
-  { family: "spelling", weight: 8, draw: drawSpelling },
-  { family: "reversing", weight: 8, draw: drawReversing },
-  { family: "counting", weight: 6, draw: (draw) => (draw.chance(0.3) ? drawLetterCount(draw) : drawCounting(draw)) },
+  { family: "spelling", weight: 6, draw: drawSpelling },
+  { family: "reversing", weight: 6, draw: drawReversing },
+  { family: "counting", weight: 10, draw: (draw) => (draw.chance(0.2) ? drawLetterCount(draw) : drawCounting(draw)) },
   { family: "opposites", weight: 4, draw: (draw) => drawOppositeOf(draw).turn },
-  { family: "calendar", weight: 5, draw: drawCalendar },
+  { family: "calendar", weight: 4, draw: drawCalendar },
   { family: "follow-ups", weight: 12, draw: drawFollowUp },
-  { family: "system prompts", weight: 8, draw: drawSystemPrompt },
-  { family: "tools", weight: 6, draw: drawTools },
-  { family: "json", weight: 4, draw: drawJson },
-  { family: "refusals", weight: 9, draw: drawRefusal }
+  { family: "system prompts", weight: 9, draw: drawSystemPrompt },
+  { family: "tools", weight: 9, draw: drawTools },
+  { family: "json", weight: 7, draw: drawJson },
+  { family: "refusals", weight: 6, draw: drawRefusal }
 ]
 
 const totalWeight = generators.reduce((sum, { weight }) => sum + weight, 0)
@@ -56,8 +56,8 @@ export function drawConversation(draw: Draw, family?: Family): Conversation {
 
   const asked: ReadonlyArray<Turn> = "user" in drawn ? [drawn] : drawn
   // Earlier turns about something else: what came before must not disturb an answer that does not need it.
-  const earlier = draw.chance(0.25)
-    ? Array.from({ length: draw.pick([1, 1, 1, 1, 2, 3, 5]) }, () => earlierTurn(draw))
+  const earlier = draw.chance(0.15)
+    ? Array.from({ length: draw.pick([1, 1, 1, 1, 2, 3]) }, () => earlierTurn(draw))
     : []
   const turns = [...earlier, ...asked]
   const system = draw.chance(0.15) ? [draw.pickSplit("phrase", plainSystemPrompts)] : []

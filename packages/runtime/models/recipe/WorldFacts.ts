@@ -39,26 +39,26 @@ export const ordinals = words("first second third fourth fifth sixth seventh eig
 
 export const spellingWords =
   words(`apple banana orange lemon grape cherry peach melon table chair window garden river mountain
-  forest ocean desert bridge castle school teacher student doctor nurse farmer driver pilot engine rocket planet star moon
-  cloud rain snow storm thunder spring autumn morning evening family brother sister mother father market kitchen bottle basket
-  candle mirror pencil paper letter number circle square triangle music guitar piano violin drum dance theater cinema camera
-  picture painting colour silver golden purple yellow green brown gentle clever simple water bread butter cheese pepper sugar
-  coffee tea milk honey onion potato tomato carrot rabbit tiger monkey elephant giraffe horse sheep goat chicken eagle parrot
-  dolphin whale shark turtle lizard snake spider butterfly computer keyboard memory server network model token cat dog fish
-  bird mouse lion bear wolf fox frog bee ant cow pig duck house door floor wall roof room bed lamp clock book page word story
-  song game ball toy car bus train boat plane bike road street city town village island beach lake hill field tree flower leaf
-  grass stone sand fire wind ice sun sky earth hand foot head eye ear nose mouth arm leg heart blood bone skin hair tooth shirt
-  shoe hat coat dress sock ring bag box cup plate knife fork spoon glass oven soup cake pie rice meat salt egg bean corn nut
-  berry plum pear kiwi mango king queen prince knight dragon magic dream sleep walk jump swim climb write read sing laugh smile
-  think learn teach build break carry throw catch hello world helix flow actor gateway python script planet pocket ticket
-  winter hammer ladder needle button carpet pillow blanket curtain helmet jacket saddle wagon tunnel harbor anchor sailor
-  pirate treasure diamond copper marble velvet cotton feather whistle trumpet library museum hospital station airport`)
+ forest ocean desert bridge castle school teacher student doctor nurse farmer driver pilot engine rocket planet star moon
+ cloud snow storm thunder spring autumn family brother mother father kitchen bottle basket
+ candle mirror pencil paper circle triangle music guitar piano violin drum dance theater cinema camera
+ picture painting colour silver golden purple yellow green brown gentle clever simple water bread butter cheese pepper sugar
+ coffee tea milk honey onion potato tomato carrot rabbit tiger monkey elephant giraffe horse sheep goat chicken eagle parrot
+ dolphin whale shark turtle lizard snake spider butterfly keyboard cat dog fish
+ bird mouse lion bear wolf fox frog bee ant cow pig duck house door floor wall roof room bed lamp clock page 
+ ball toy car bus train boat plane bike road town village island beach lake hill field tree flower leaf
+ grass stone sand fire wind ice sun earth hand foot head eye ear nose mouth arm leg heart blood bone skin hair tooth shirt
+ shoe hat coat dress sock ring box cup plate knife fork spoon glass oven soup cake pie rice meat salt egg bean corn nut
+ berry plum pear kiwi mango king queen prince knight dragon magic dream sleep walk jump swim climb sing laugh smile
+ build break carry throw catch planet pocket ticket
+ hammer ladder needle button carpet pillow blanket curtain helmet jacket saddle wagon tunnel harbor anchor sailor
+ pirate treasure diamond copper marble velvet cotton feather whistle trumpet library museum hospital station airport`)
 
 export const names =
   words(`Ada Alan Grace Linus Maria Anna Peter Paul Mary John Lucy Emma Noah Liam Olivia Mia Leo Max Ben Tom Sam
   Kate Jane Rosa Ivan Omar Lena Nina Oscar Hugo Clara Alice Bob Carol Dave Eve Frank Heidi Judy Mallory Nova Luna Atlas Orion
-  Echo Iris Juno Zoe Felix Otto Ruby Jasper Hazel Milo Nora Theo Vera Wanda Yuri Zelda Marvin Robin Sky Pixel Sage Kira Amir
-  Priya Kenji Yuki Chen Lars Ingrid Sofia Mateo Diego Carmen Pablo Ines Tariq Leila Fatima Kofi Amara`)
+  Echo Iris Juno Zoe Felix Otto Ruby Jasper Hazel Milo Nora Theo Vera Wanda Yuri Zelda Marvin Robin Pixel Sage Kira Amir
+  Priya Kenji Yuki Chen Lars Ingrid Mateo Diego Carmen Pablo Ines Tariq Leila Fatima Kofi Amara`)
 
 export const topics =
   words(`love history music cats dogs politics football cooking philosophy poetry space dinosaurs chess

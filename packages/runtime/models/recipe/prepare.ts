@@ -8,9 +8,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { Tokenizer } from "@huggingface/tokenizers"
 import { tokenizerJson } from "../../src/ByteLevelBpe.ts"
-import { trainBpe } from "./Bpe.ts"
 import { chatTemplate, encode, render, specialTokens } from "./ChatTemplate.ts"
-import { chatConfig } from "./Config.ts"
+import { chatConfig, tokenizerConfig } from "./Config.ts"
+import { wordVocabulary } from "./Vocabulary.ts"
 import { trainingConversations } from "./World.ts"
 
 const [folder, count = "200000"] = process.argv.slice(2)
@@ -18,28 +18,24 @@ if (folder === undefined) throw new Error("usage: prepare.ts <folder> [conversat
 
 const conversations = trainingConversations(Number(count))
 
-// Words to be spelled stay in pieces: a token that stands for a whole word would say nothing of its letters.
+const separator = new RegExp(specialTokens.map((token) => token.replaceAll("|", "\\|")).join("|"))
 const texts = conversations
   .slice(0, 30_000)
-  .filter(({ keys }) => !keys.some((key) => key.startsWith("word:")))
-  .map((conversation) => specialTokens.reduce((text, token) => text.replaceAll(token, "\n"), render(conversation)))
-const tokenizer = tokenizerJson(trainBpe(texts, specialTokens, chatConfig.vocab_size))
-const tokenizerConfig = {
-  tokenizer_class: "PreTrainedTokenizerFast",
-  bos_token: "<|endoftext|>",
-  eos_token: "<|end|>",
-  pad_token: "<|endoftext|>",
+  .map((conversation) => [conversation, render(conversation).split(separator)] as const)
+const vocabulary = wordVocabulary(texts, specialTokens, chatConfig.vocab_size, 8)
+const tokenizer = tokenizerJson(vocabulary)
+const chatTokenizerConfig = {
+  ...tokenizerConfig,
   chat_template: chatTemplate,
-  clean_up_tokenization_spaces: false,
   model_max_length: chatConfig.max_position_embeddings
 }
 
-const encoder = new Tokenizer(tokenizer, tokenizerConfig)
+const encoder = new Tokenizer(tokenizer, chatTokenizerConfig)
 const encoded = conversations.map((conversation) => encode(encoder, conversation))
 
 fs.mkdirSync(folder, { recursive: true })
 fs.writeFileSync(path.join(folder, "tokenizer.json"), `${JSON.stringify(tokenizer)}\n`)
-fs.writeFileSync(path.join(folder, "tokenizer_config.json"), `${JSON.stringify(tokenizerConfig, null, 2)}\n`)
+fs.writeFileSync(path.join(folder, "tokenizer_config.json"), `${JSON.stringify(chatTokenizerConfig, null, 2)}\n`)
 fs.writeFileSync(path.join(folder, "config.json"), `${JSON.stringify(chatConfig, null, 2)}\n`)
 const write = (file: string, data: Uint8Array | Uint16Array) =>
   fs.writeFileSync(path.join(folder, file), new Uint8Array(data.buffer))
@@ -48,4 +44,6 @@ write("learned.bin", Uint8Array.from(encoded.flatMap(({ learned }) => learned.ma
 write("lengths.bin", Uint16Array.from(encoded.map(({ ids }) => ids.length)))
 
 const tokens = encoded.reduce((sum, { ids }) => sum + ids.length, 0)
-console.log(`${conversations.length} conversations, ${(tokens / conversations.length).toFixed(1)} tokens each`)
+console.log(
+  `${conversations.length} conversations, ${vocabulary.specials.length + vocabulary.tokens.length} tokens in the vocabulary, ${(tokens / conversations.length).toFixed(1)} tokens each`
+)
