@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it, layer, vi } from "@effect/vitest"
+import * as ProcessState from "@helixflow/runtime/ProcessState"
 import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
 import { Effect, Layer, Schedule } from "effect"
 import type OpenAI from "openai"
@@ -114,13 +115,8 @@ const killWorkers = (server: Started) => {
   return workers.length
 }
 
-const isAlive = (pid: number) => {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
+/** A process that has ended and that the system's first process has not yet taken note of is dead, too. */
+const isAlive = (pid: number) => ProcessState.read(pid) !== undefined
 
 const ready = Effect.flatMap(request("/readyz"), ({ status, text }) =>
   status === 200 ? Effect.void : Effect.fail(new Error(text))

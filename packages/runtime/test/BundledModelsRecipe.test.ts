@@ -110,7 +110,7 @@ describe("the recipe's tools", () => {
     const [first] = trainingConversations(1)
     if (first === undefined) throw new Error("no conversation")
     const told = { ...first, keys: ["word:plonk"] }
-    const data = wordVocabulary([[told, ["Say hello, Ada: whale plonk", "Say hello"]]], ["<|end|>"], 600, 1)
+    const data = wordVocabulary([[told, ["Say hello, Ada: whale plonk", "Say hello"]]], ["<|end|>"], 1200, 1)
     expect(data.tokens).toContain("Ġhello")
     const tokenizer = new Tokenizer(tokenizerJson(data), {})
     const tokens = (text: string) => tokenizer.encode(text, { add_special_tokens: false }).tokens
