@@ -43,7 +43,7 @@ async function measure(model: EngineModel, slots: number) {
   await streamAll(server.port, model.name, workload)
   const resident = residentOfWorker(server.pid)
   await server.stop()
-  const files = { ...describeModelFolder(model.folder, model.name), created: 0 }
+  const files = { ...describeModelFolder(model.folder, model.name), created: 0, revision: "" }
   const { claim } = ModelSettings.toSpec(ModelId.make(model.name), files, { ...ModelSettings.defaults, ...settings })
   return {
     model: model.name,

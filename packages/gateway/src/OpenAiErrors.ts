@@ -70,6 +70,7 @@ export const table: Table = {
   AttemptsExhausted: () => server(500, "attempts_exhausted"),
   RequestQuarantined: ({ retryAfterSeconds }) => server(500, "request_quarantined", retryAfterSeconds),
   EngineFailed: () => server(500, "engine_failed"),
+  ModelReplaced: () => server(500, "model_replaced"),
   NoDeviceFits: () => server(503, "no_device_fits"),
   LoadFailed: () => server(503, "model_load_failed"),
   QueueFull: ({ retryAfterSeconds }) => server(503, "overloaded", retryAfterSeconds),

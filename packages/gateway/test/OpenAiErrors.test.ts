@@ -39,6 +39,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   AttemptsExhausted: new Errors.AttemptsExhausted({ request: RequestId.make("r"), attempts: 2, lastFailure: "f" }),
   RequestQuarantined: new Errors.RequestQuarantined({ retryAfterSeconds: 600 }),
   EngineFailed: new Errors.EngineFailed({ request: "r", reason: "f" }),
+  ModelReplaced: new Errors.ModelReplaced({ model: "m" }),
   NoDeviceFits: new Errors.NoDeviceFits({ model, reasons: [] }),
   LoadFailed: new Errors.LoadFailed({ model: "m", reason: "f", file: null }),
   QueueFull: new Errors.QueueFull({ model, limit: 1, retryAfterSeconds: 2.2 }),

@@ -53,6 +53,8 @@ export class Cleared extends Data.TaggedError("Cleared") {}
 export interface Place {
   readonly id: ReplicaId
   readonly replica: ClientOf<typeof ModelActor>
+  /** Of the model that it has loaded. */
+  readonly revision: string
   /** 0 for the first. */
   readonly attempt: number
   /** What the place was used for so far; whoever uses it writes it down. */
@@ -64,7 +66,7 @@ export interface Place {
 }
 
 /** A place but for where it is. */
-type Turn = Omit<Place, "id" | "replica">
+type Turn = Omit<Place, "id" | "replica" | "revision">
 
 export interface Work<A> {
   readonly model: ModelSpec
@@ -72,6 +74,8 @@ export interface Work<A> {
   readonly name: string
   /** How it waits for its first place. For later ones it waits as long as it may continue, and goes first: it has begun. */
   readonly wait: Wait
+  /** The only revision of the model that it can go on with, if it has begun. */
+  readonly revision?: () => string | undefined
   /** Tokens so far. */
   readonly reached: () => number
   /** What a worker is given of it. */
@@ -91,7 +95,15 @@ export const make = (options: AttemptsOptions) => {
       const giveBack = (reservation: ReservationId) =>
         Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served: turn.served })))
       const drawn = work.model.policy === "affinity" ? affinity?.() : undefined
-      const asked = { request, model: work.model.id, not: [], timeoutMillis, caller, affinity: drawn }
+      const asked = {
+        request,
+        model: work.model.id,
+        not: [],
+        timeoutMillis,
+        caller,
+        affinity: drawn,
+        revision: work.revision?.()
+      }
       const place = scheduler.Place(asked).pipe(
         Effect.interruptible,
         // the answer may have been on its way; its reservation has the request's name
@@ -99,8 +111,8 @@ export const make = (options: AttemptsOptions) => {
       )
       return Effect.acquireUseRelease(
         onProgress === undefined ? place : tellingProgress(place, scheduler.Progress({ request }), onProgress),
-        ({ replica: id }) =>
-          Effect.flatMap(options.replica(id), (replica) => Effect.scoped(work.use({ ...turn, id, replica }))),
+        ({ replica: id, revision }) =>
+          Effect.flatMap(options.replica(id), (replica) => Effect.scoped(work.use({ ...turn, id, replica, revision }))),
         ({ reservation }) => giveBack(reservation)
       )
     })

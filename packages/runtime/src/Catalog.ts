@@ -117,7 +117,7 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
         if (bundled) return yield* new ModelInUse({ model: spec.id, reason: "it comes with HelixFlow" })
         yield* unload(name)
         yield* Effect.promise(() => removeFolder(folder))
-        yield* store.forget(folder)
+        yield* store.look
       })
   }
 }

@@ -8,13 +8,13 @@
  *             └── model          the ModelActor and its worker process
  */
 import type { Device } from "@helixflow/schema/Device"
-import { WorkerLost } from "@helixflow/schema/Errors"
+import { ModelReplaced, WorkerLost } from "@helixflow/schema/Errors"
 import { GpuActor } from "@helixflow/schema/GpuActor"
 import { ChildId, Millis } from "@helixflow/schema/Ids"
 import { ReplicaStatus } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
-import { Clock, Effect, Stream } from "effect"
+import { Clock, Deferred, Effect, FiberId, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import * as DeviceGuard from "./DeviceGuard.ts"
 import { type Directory, schedulerId } from "./Directory.ts"
@@ -86,8 +86,12 @@ export const deviceChild = (device: Device, directory: Directory, options: Gpu.G
   })
 }
 
-/** A replica as a child of its device's `replicas`. Starts when the model is loaded, or fails with why it could not be. */
+/**
+ * A replica as a child of its device's `replicas`. Starts when the model is loaded, or fails with why it could not be. It ends when its
+ * worker was lost and the model's files are others now: the scheduler loads those.
+ */
 export const replicaChild = (options: Model.ReplicaOptions, directory: Directory, guard: DeviceGuard.DeviceGuard) => {
+  const replaced = Deferred.unsafeMake<never, ModelReplaced>(FiberId.none)
   const spec = Supervisor.asChild({
     id: ChildId.make(options.replica),
     restart: "temporary",
@@ -107,20 +111,31 @@ export const replicaChild = (options: Model.ReplicaOptions, directory: Directory
         )
       )
       const supervisor = yield* inTree(directory, { name: options.replica, strategy: "one_for_one" })
-      yield* supervisor.startChild(modelChild(options, directory))
+      yield* supervisor.startChild(modelChild(options, directory, replaced))
       return supervisor
     })
   })
   return {
     ...spec,
-    start: Effect.map(spec.start, (run) => Effect.tapError(run, () => guard.gaveUp(options.replica)))
+    start: Effect.map(spec.start, (run) =>
+      Effect.raceFirst(
+        Effect.tapError(run, () => guard.gaveUp(options.replica)),
+        Deferred.await(replaced)
+      )
+    )
   }
 }
 
-const modelChild = (options: Model.ReplicaOptions, directory: Directory) => ({
+const modelChild = (
+  options: Model.ReplicaOptions,
+  directory: Directory,
+  replaced: Deferred.Deferred<never, ModelReplaced>
+) => ({
   id: modelId,
   restart: "permanent" as const,
-  start: startModel(options, directory),
+  start: Effect.tapError(startModel(options, directory), (error) =>
+    error instanceof ModelReplaced ? Deferred.fail(replaced, error) : Effect.void
+  ),
   isBlameless: (error: unknown) => error instanceof WorkerLost && !error.crashed
 })
 
@@ -162,6 +177,7 @@ const absent = (options: Model.ReplicaOptions) =>
         device: options.device,
         model: options.model.id,
         reservation: options.reservation,
+        revision: options.model.revision,
         state: "absent",
         active: 0,
         slots: options.model.slots,

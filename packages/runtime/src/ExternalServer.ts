@@ -77,6 +77,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions, settin
       device: options.device,
       model: model.id,
       reservation: options.reservation,
+      revision: model.revision,
       state: "absent",
       active: 0,
       slots: model.slots,

@@ -5,7 +5,7 @@
  * Where no device has room for another worker, a suspect is tried in a shared one, still one at a time: when that dies, the only
  * suspect in it is to blame.
  */
-import type { ActorUnreachable, LoadFailed, MailboxFull } from "@helixflow/schema/Errors"
+import type { ActorUnreachable, LoadFailed, MailboxFull, ModelReplaced } from "@helixflow/schema/Errors"
 import { type DeviceId, ModelId, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import { ModelSpec } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
@@ -19,6 +19,8 @@ import type { ModelStore } from "./ModelStore.ts"
 export interface Cell {
   readonly id: ReplicaId
   readonly replica: ClientOf<typeof ModelActor>
+  /** Of the model that it has loaded. */
+  readonly revision: string
 }
 
 export interface Isolation {
@@ -84,7 +86,7 @@ export const make = ({
 
     const open = (
       name: ModelId
-    ): Effect.Effect<Option.Option<Cell>, LoadFailed | ActorUnreachable | MailboxFull, Scope.Scope> =>
+    ): Effect.Effect<Option.Option<Cell>, LoadFailed | ModelReplaced | ActorUnreachable | MailboxFull, Scope.Scope> =>
       Effect.gen(function* () {
         const { engine, folder, spec, threads: own } = yield* Effect.orDie(store.find(name))
         const model = new ModelSpec({ ...spec, slots: 1 })
@@ -106,12 +108,12 @@ export const make = ({
         const { handlers } = yield* Model.make(options)
         const replica = yield* InProcess.host(ModelActor, Effect.succeed(handlers), { name: id })
         yield* replica.Load()
-        return Option.some({ id, replica })
+        return Option.some({ id, replica, revision: model.revision })
       })
 
     const openCells = yield* RcMap.make({ lookup: open, idleTimeToLive })
 
-    /** A worker that lives; what died with the last suspect is replaced. */
+    /** A worker that lives and has the model as it is now; what died with the last suspect is replaced. */
     const cell = (name: ModelId): Effect.Effect<Option.Option<Cell>, never, Scope.Scope> =>
       Effect.gen(function* () {
         const found = Option.flatten(yield* Effect.option(RcMap.get(openCells, name)))
@@ -122,7 +124,8 @@ export const make = ({
         const { state } = yield* found.value.replica
           .Status()
           .pipe(Effect.orElseSucceed(() => ({ state: "failed" as const })))
-        if (state === "ready") return found
+        const current = Option.getOrUndefined(yield* Effect.option(store.find(name)))?.spec.revision
+        if (state === "ready" && found.value.revision === current) return found
         yield* RcMap.invalidate(openCells, name)
         return Option.flatten(yield* Effect.option(RcMap.get(openCells, name)))
       })

@@ -1,13 +1,14 @@
 /** The scheduler's `Fleet` on one node: devices are asked as actors, replicas are children of their device's supervisor. */
-
+import * as fs from "node:fs"
 import type { Fleet } from "@helixflow/scheduler/Fleet"
-import { LoadFailed } from "@helixflow/schema/Errors"
+import { LoadFailed, ModelReplaced } from "@helixflow/schema/Errors"
 import { ChildId, type DeviceId, deviceOf } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { type Context, Effect } from "effect"
 import { replicaChild } from "./DeviceTree.ts"
 import type { Directory } from "./Directory.ts"
 import type { ReplicaOptions } from "./ModelActor.ts"
+import { revisionOf } from "./ModelRevision.ts"
 import type { ModelStore } from "./ModelStore.ts"
 
 export interface LocalFleetOptions {
@@ -19,6 +20,10 @@ export interface LocalFleetOptions {
   readonly threads: number
   readonly worker: ReplicaOptions["worker"]
 }
+
+/** Whether the folder holds other files than those of a revision. One that can't be read is the worker's to complain of. */
+const isReplaced = (folder: string, revision: string): boolean =>
+  revision !== "" && fs.existsSync(folder) && revisionOf(folder) !== revision
 
 export const make = ({
   directory,
@@ -45,6 +50,8 @@ export const make = ({
           directory.replicaSupervisors.find(device),
           () => new LoadFailed({ model: model.id, reason: `${device} is out of service`, file: null })
         )
+        // spares a worker that would only find out the same
+        if (isReplaced(stored.folder, model.revision)) return yield* new ModelReplaced({ model: model.id })
         const options = {
           replica,
           device,
@@ -62,8 +69,9 @@ export const make = ({
         const started = yield* directory.replicas.find(replica)
         return yield* started.Status()
       }).pipe(
+        Effect.tapErrorTag("ModelReplaced", () => store.look),
         Effect.mapError((error) =>
-          error._tag === "LoadFailed"
+          error._tag === "LoadFailed" || error._tag === "ModelReplaced"
             ? error
             : new LoadFailed({ model: model.id, reason: error.message.replace(/\.$/, ""), file: null })
         )

@@ -12,12 +12,14 @@ import sessions from "./migrations/0001_sessions.ts"
 import learnedMemory from "./migrations/0002_learned_memory.ts"
 import apiKeys from "./migrations/0003_api_keys.ts"
 import sessionGroups from "./migrations/0004_session_groups.ts"
+import sessionRevision from "./migrations/0005_session_revision.ts"
 
 const steps = {
   "0001_sessions": sessions,
   "0002_learned_memory": learnedMemory,
   "0003_api_keys": apiKeys,
-  "0004_session_groups": sessionGroups
+  "0004_session_groups": sessionGroups,
+  "0005_session_revision": sessionRevision
 }
 
 const table = "helixflow_migrations"

@@ -8,7 +8,14 @@
  * A lost worker ends the actor: its supervisor starts it anew, and the sessions whose sequences it held place them again.
  */
 import { localDevice } from "@helixflow/schema/Device"
-import { type ActorUnreachable, EngineFailed, LoadFailed, ReplicaNotReady, WorkerLost } from "@helixflow/schema/Errors"
+import {
+  type ActorUnreachable,
+  EngineFailed,
+  LoadFailed,
+  type ModelReplaced,
+  ReplicaNotReady,
+  WorkerLost
+} from "@helixflow/schema/Errors"
 import type { LoadedModel, TokenBatch } from "@helixflow/schema/Generation"
 import {
   type Bytes,
@@ -46,7 +53,7 @@ type Ending = WorkerLost | EngineFailed | ReplicaNotReady
 
 type Life =
   | { readonly _tag: "absent" | "failed" }
-  | { readonly _tag: "loading"; readonly loaded: Deferred.Deferred<LoadedModel, LoadFailed> }
+  | { readonly _tag: "loading"; readonly loaded: Deferred.Deferred<LoadedModel, LoadFailed | ModelReplaced> }
   | { readonly _tag: "ready" | "draining"; readonly worker: WorkerProcess.WorkerProcess; readonly loaded: LoadedModel }
 
 /** A worker that somebody kills while it loads is tried again: that says nothing of the model. */
@@ -77,6 +84,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
       device: options.device,
       model: model.id,
       reservation: options.reservation,
+      revision: model.revision,
       state: "absent",
       active: 0,
       slots: model.slots,
@@ -181,6 +189,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
       .Load({
         model: model.id,
         path: options.path,
+        ...(model.revision !== "" && { revision: model.revision }),
         task: model.task,
         context: model.context,
         slots: model.slots,
@@ -212,7 +221,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
   })
 
   const start = Effect.fnUntraced(function* () {
-    const loaded = yield* Deferred.make<LoadedModel, LoadFailed>()
+    const loaded = yield* Deferred.make<LoadedModel, LoadFailed | ModelReplaced>()
     yield* become({ _tag: "loading", loaded })
     const attempt = Effect.gen(function* () {
       const processScope = yield* Scope.fork(scope, ExecutionStrategy.sequential)

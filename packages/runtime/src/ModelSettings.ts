@@ -115,6 +115,7 @@ export interface Described {
   readonly labels: ModelSpec["labels"]
   /** Seconds since the epoch. */
   readonly created: number
+  readonly revision: string
   /** Whether a program of its own serves the model over HTTP. */
   readonly external?: boolean
 }
@@ -145,6 +146,7 @@ export const toSpec = (
     sampling: files.sampling,
     labels: files.labels,
     created: files.created,
+    revision: files.revision,
     external: files.external ?? false
   })
 }

@@ -8,6 +8,7 @@ import type { EngineChoice, ModelSpec, PolicyName } from "@helixflow/schema/Mode
 import { Clock, Context, Effect, Either, Layer, ParseResult } from "effect"
 import { LocalDevices } from "./LocalDevices.ts"
 import { describeModelFolder } from "./ModelFolder.ts"
+import { appearance, revisionOf } from "./ModelRevision.ts"
 import * as ModelSettings from "./ModelSettings.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as ServerSettings from "./ServerSettings.ts"
@@ -46,8 +47,8 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
     readonly refused: Effect.Effect<ReadonlyArray<RefusedModel>>
     /** Takes notice of folders that have come, gone or changed. Folders that have not are not read again. */
     readonly refresh: Effect.Effect<void>
-    /** A folder was removed. */
-    readonly forget: (folder: string) => Effect.Effect<void>
+    /** Takes notice at once, whenever it was looked last: somebody has seen that a folder has changed. */
+    readonly look: Effect.Effect<void>
   }
 >() {
   /** Reads the folders at start, and again when asked to. */
@@ -83,11 +84,7 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
         models: Effect.sync(() => models),
         refused: Effect.sync(() => [...found.refused].map(([id, error]) => ({ id, error }))),
         refresh,
-        forget: (folder) =>
-          Effect.zipRight(
-            Effect.sync(() => known.delete(folder)),
-            look
-          ),
+        look,
         find: (name) =>
           Effect.gen(function* () {
             if (found.names.get(name) === undefined) yield* refresh
@@ -170,13 +167,6 @@ const modelFolders = (directory: string, depth: number): ReadonlyArray<string> =
     .flatMap((entry) => modelFolders(entry, depth - 1))
 }
 
-/** Changes when files come or go, or one of those that are read does. */
-const appearance = (folder: string): string =>
-  [".", "onnx", ...fs.readdirSync(folder).filter((file) => /\.(json|jinja|onnx)$/.test(file))]
-    .map((file) => fs.statSync(path.join(folder, file), { throwIfNoEntry: false }))
-    .map((stat) => (stat === undefined ? "" : `${stat.ino}:${stat.size}:${stat.mtimeMs}`))
-    .join(" ")
-
 const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read =>
   Either.flatMap(readSettings(folder, name), (settings) => {
     if (fs.existsSync(path.join(folder, ServerSettings.fileName))) return readServed(folder, name, settings, policy)
@@ -190,7 +180,7 @@ const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read
           server: null,
           spec: ModelSettings.toSpec(
             name,
-            { ...files, created: createdAt(path.join(folder, "config.json")) },
+            { ...files, created: createdAt(path.join(folder, "config.json")), revision: revisionOf(folder) },
             settings,
             policy
           )
@@ -216,7 +206,15 @@ const readServed = (
     Either.mapLeft(ServerSettings.decode(fs.readFileSync(file, "utf8")), malformed(name, file)),
     (server) => {
       const { context, memory, task } = server
-      const files = { task, context, weights: memory, kvPerToken: 0, sampling: {}, labels: [] }
+      const files = {
+        task,
+        context,
+        weights: memory,
+        kvPerToken: 0,
+        sampling: {},
+        labels: [],
+        revision: revisionOf(folder)
+      }
       return {
         folder,
         engine: settings.engine,

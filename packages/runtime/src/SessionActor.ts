@@ -15,6 +15,7 @@ import {
   InvalidRequest,
   type LoadFailed,
   type ModelNotFound,
+  ModelReplaced,
   TaskNotSupported,
   WorkerLost
 } from "@helixflow/schema/Errors"
@@ -76,6 +77,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
   const subscribers = new Set<Mailbox.Mailbox<SessionEvent, SessionError>>()
   let life: Life = record.exit === null ? { _tag: "idle" } : { _tag: "ended", exit: record.exit }
   let prompt = record.prompt
+  const wasRestored = prompt.length > 0
   let choices = SessionRecord.progressOf(record)
   let cachedTokens = 0
   /** How often it has begun to generate here: what it asks for is named anew each time. */
@@ -153,10 +155,13 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       model,
       name,
       wait: waitOf(request, choice),
+      revision: () => record.revision ?? undefined,
       reached: () => progress.tokens.length,
       subject: () => subjectOf(request),
-      use: ({ alone, attempt, id, lostAt, replica, served }) =>
+      use: ({ alone, attempt, id, lostAt, replica, revision, served }) =>
         Effect.suspend(() => {
+          record.revision ??= revision
+          if (record.revision !== revision) return new ModelReplaced({ model: model.id })
           let resumedAfter = lostAt
           const enough = alone ? progress.tokens.length + proof : Number.POSITIVE_INFINITY
           const lost = (reason: string) => Effect.fail(new WorkerLost({ replica: id, reason, crashed: false }))
@@ -223,12 +228,14 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
             yield* checkLength(request, model, tokens)
             prompt = tokens
             record.prompt = tokens
-            publish(
-              new Started(
-                { seq: log.length, session, model: model.id, promptTokens: tokens.length },
-                { disableValidation: true }
+            if (!log.some(({ _tag }) => _tag === "Started")) {
+              publish(
+                new Started(
+                  { seq: log.length, session, model: model.id, promptTokens: tokens.length },
+                  { disableValidation: true }
+                )
               )
-            )
+            }
             yield* Deferred.succeed(known, undefined)
           })
 
@@ -251,6 +258,16 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     publish(new Completed({ seq: log.length, usage }, { disableValidation: true }))
   })
 
+  /** What has said nothing yet begins anew when the model was replaced; what was restored has no text to begin with. */
+  const generateAnew = (request: GenerationRequest): Effect.Effect<void, SessionError> =>
+    Effect.catchTag(generate(request), "ModelReplaced", (error) => {
+      if (wasRestored || choices.some(({ tokens }) => tokens.length > 0)) return error
+      prompt = []
+      record.prompt = []
+      record.revision = null
+      return generateAnew(request)
+    })
+
   /** Generates if there is something to generate. */
   const goOn: Effect.Effect<void> = Effect.uninterruptible(
     Effect.gen(function* () {
@@ -258,7 +275,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       if (life._tag !== "idle" || request === null) return
       const started = yield* Deferred.make<void>()
       const fiber = yield* Deferred.await(started).pipe(
-        Effect.zipRight(generate(request)),
+        Effect.zipRight(generateAnew(request)),
         Effect.interruptible,
         Effect.onExit((exit) => {
           const rests = resting && Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)

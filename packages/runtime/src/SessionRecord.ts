@@ -13,12 +13,14 @@ export interface SessionRecord {
   request: GenerationRequest | null
   /** Empty until `Started`. */
   prompt: ReadonlyArray<TokenId>
+  /** Of the model that it was begun with: it goes on with no other. Null until it has a place. */
+  revision: string | null
   readonly events: Array<SessionEvent>
   /** How it ended; null as long as it may go on. */
   exit: Exit.Exit<void, SessionError> | null
 }
 
-export const make = (): SessionRecord => ({ request: null, prompt: [], events: [], exit: null })
+export const make = (): SessionRecord => ({ request: null, prompt: [], revision: null, events: [], exit: null })
 
 /** How far each choice has come. */
 export const progressOf = ({ events, request }: SessionRecord): ReadonlyArray<SequenceProgress.SequenceProgress> => {

@@ -37,6 +37,8 @@ export interface Entry {
   readonly stored: number | null
   /** The events after those. */
   readonly news: ReadonlyArray<SessionEvent>
+  /** Its prompt is another than the one that is stored: it was begun anew, with another revision of its model. */
+  readonly begunAnew: boolean
   readonly expiresAt: number
 }
 
@@ -95,6 +97,7 @@ interface SessionRow {
   readonly detached: number
   readonly request: string
   readonly prompt: Buffer
+  readonly revision: string | null
   readonly failure: string | null
 }
 
@@ -117,7 +120,7 @@ export const make = Effect.gen(function* () {
       const present = yield* presentOf(entries.flatMap(({ session, stored }) => (stored === null ? [] : [session])))
       const sessions: Array<Record<string, unknown>> = []
       const said: Array<{ session: SessionId; seq: number; events: string }> = []
-      for (const { expiresAt, keep, news, record, session, stored } of entries) {
+      for (const { begunAnew, expiresAt, keep, news, record, session, stored } of entries) {
         const { prompt, request } = record
         if (request === null) continue
         // one that was removed for want of room meanwhile is written anew
@@ -133,7 +136,8 @@ export const make = Effect.gen(function* () {
           connection: keep.connection ?? null,
           // what was written once stays
           request: isNew ? requestText(request) : "",
-          prompt: isNew ? packTokens(prompt) : Buffer.alloc(0),
+          prompt: isNew || begunAnew ? packTokens(prompt) : Buffer.alloc(0),
+          revision: record.revision,
           failure: failureText(record),
           bytes: events.length + (isNew ? prompt.length * 4 + keep.answer.length : 0),
           created_at: now,
@@ -145,7 +149,8 @@ export const make = Effect.gen(function* () {
         (rows) => sql`
           INSERT INTO sessions ${sql.insert(rows)}
           ON CONFLICT (id) DO UPDATE SET
-            failure = excluded.failure, bytes = sessions.bytes + excluded.bytes, expires_at = excluded.expires_at`
+            prompt = CASE WHEN length(excluded.prompt) > 0 THEN excluded.prompt ELSE sessions.prompt END,
+            revision = excluded.revision, failure = excluded.failure, bytes = sessions.bytes + excluded.bytes, expires_at = excluded.expires_at`
       )
       // whoever went on with the same session elsewhere has written the same
       yield* inBatches(said, (rows) => sql`INSERT INTO session_events ${sql.insert(rows)} ON CONFLICT DO NOTHING`)
@@ -155,7 +160,7 @@ export const make = Effect.gen(function* () {
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const [row] = yield* sql<SessionRow>`
-        SELECT tenant, answer, detached, request, prompt, failure FROM sessions
+        SELECT tenant, answer, detached, request, prompt, revision, failure FROM sessions
         WHERE id = ${session} AND expires_at > ${now} AND request <> ''`
       if (row === undefined) return Option.none()
       const batches = yield* sql<{ readonly seq: number; readonly events: string }>`
@@ -170,6 +175,7 @@ export const make = Effect.gen(function* () {
       const record: SessionRecord = {
         request: new GenerationRequest({ ...request, prompt: { _tag: "Tokens", tokens: prompt } }),
         prompt,
+        revision: row.revision,
         events,
         exit: yield* exitOf(row.failure, events)
       }

@@ -58,6 +58,8 @@ interface Live {
   seen: number
   /** How many events are in the database; null: the session is not. */
   stored: number | null
+  /** The revision of its model that it was written with. */
+  revision: string | null
   readers: number
   /** Whether it was asked to generate here. */
   asked: boolean
@@ -112,7 +114,9 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
       }),
       scope
     )
-    const opened: Live = { session, keep, record, certain, scope, client, seen, stored, readers: 0, asked: false }
+    const { revision } = record
+    const life = { seen, stored, revision, readers: 0, asked: false }
+    const opened: Live = { session, keep, record, certain, scope, client, ...life }
     live.set(session, opened)
     return opened
   })
@@ -143,15 +147,17 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     const sessions = [...unwritten]
     unwritten.clear()
     const now = yield* Clock.currentTimeMillis
-    const entries = sessions.map(({ keep, record, seen, session, stored }) => ({
+    const entries = sessions.map(({ keep, record, revision, seen, session, stored }) => ({
       session,
       keep,
       record,
       stored,
       news: record.events.slice(seen).filter(isSaid),
+      begunAnew: record.revision !== revision,
       expiresAt: now + Duration.toMillis(retention)
     }))
     const seen = sessions.map(({ record }) => record.events.length)
+    const revisions = sessions.map(({ record }) => record.revision)
     yield* store.write(entries).pipe(
       Effect.tapError(() =>
         Effect.sync(() => {
@@ -161,6 +167,7 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     )
     for (const [index, session] of sessions.entries()) {
       session.seen = seen[index] ?? session.seen
+      session.revision = revisions[index] ?? session.revision
       session.stored = (session.stored ?? 0) + (entries[index]?.news.length ?? 0)
     }
     yield* Effect.forEach(sessions, passivate, { discard: true })

@@ -3,13 +3,20 @@
  * edges, where messages come in and what a step gave goes out as one event.
  */
 import type { Classifications } from "@helixflow/schema/Classification"
-import { ContextLengthExceeded, EngineFailed, InvalidRequest, LoadFailed } from "@helixflow/schema/Errors"
+import {
+  ContextLengthExceeded,
+  EngineFailed,
+  InvalidRequest,
+  LoadFailed,
+  ModelReplaced
+} from "@helixflow/schema/Errors"
 import { type Embeddings, LoadedModel } from "@helixflow/schema/Generation"
 import { Bytes } from "@helixflow/schema/Ids"
 import { SequenceFailed, Worker } from "@helixflow/schema/Worker"
 import { Effect, Mailbox } from "effect"
 import type { Engine, LoadEngine, LoadOptions, StepResult } from "./Engine.ts"
 import { EngineLoop } from "./EngineLoop.ts"
+import { revisionOf } from "./ModelRevision.ts"
 
 export interface WorkerServerOptions {
   readonly loadEngine: LoadEngine
@@ -21,6 +28,12 @@ interface Loaded {
   readonly engine: Engine
   readonly loop: EngineLoop
   readonly model: LoadedModel
+}
+
+type LoadRequest = LoadOptions & { readonly revision?: string | undefined }
+
+const refuseOthers = ({ model, path }: LoadOptions, revision: string | undefined): void => {
+  if (revision !== undefined && revisionOf(path) !== revision) throw new ModelReplaced({ model })
 }
 
 type Event = Pick<StepResult, "batches"> & { readonly failures: ReadonlyArray<SequenceFailed> }
@@ -41,9 +54,12 @@ export const make = ({ loadEngine, onBroken }: WorkerServerOptions) => {
     }
   }
 
-  const load = async (options: LoadOptions): Promise<Loaded> => {
+  const load = async ({ revision, ...options }: LoadRequest): Promise<Loaded> => {
     const started = performance.now()
+    refuseOthers(options, revision)
     const engine = await loadEngine(options)
+    // or some were read before and some after the change
+    refuseOthers(options, revision)
     const loop = new EngineLoop(engine, { publish, isHeard: () => subscribers.size > 0 })
     const loadMillis = performance.now() - started
     loaded = { engine, loop, model: LoadedModel.make({ ...engine.limits, rss: residentBytes(), loadMillis }) }
@@ -77,7 +93,7 @@ export const make = ({ loadEngine, onBroken }: WorkerServerOptions) => {
         // the first load is the only one
         try: () => (loading ??= load(options)),
         catch: (cause) =>
-          cause instanceof LoadFailed
+          cause instanceof LoadFailed || cause instanceof ModelReplaced
             ? cause
             : new LoadFailed({ model: options.model, reason: messageOf(cause), file: null })
       }).pipe(Effect.map(({ model }) => model)),

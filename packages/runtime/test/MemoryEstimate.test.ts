@@ -37,7 +37,8 @@ describe("what a worker is charged", () => {
           kvPerToken: (kv * MiB) / slots / 512,
           sampling: {},
           labels: [],
-          created: 0
+          created: 0,
+          revision: ""
         },
         { ...ModelSettings.defaults, slots }
       )

@@ -8,13 +8,15 @@ import {
   ContextLengthExceeded,
   EngineFailed,
   InvalidRequest,
-  LoadFailed
+  LoadFailed,
+  ModelReplaced
 } from "@helixflow/schema/Errors"
 import { ChatMessage, type TokenBatch } from "@helixflow/schema/Generation"
 import { DeviceId, ModelId, makeReplicaId, RequestId, TokenId } from "@helixflow/schema/Ids"
 import { Context, Effect, Fiber, Layer, Stream } from "effect"
 import { vi } from "vitest"
 import { PROCESSOR } from "../src/ExecutionProvider.ts"
+import { revisionOf } from "../src/ModelRevision.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
 import * as WorkerEntry from "../src/WorkerEntry.ts"
 import * as WorkerProcess from "../src/WorkerProcess.ts"
@@ -103,6 +105,18 @@ describe("a worker process", () => {
       expect(failed).toBeInstanceOf(LoadFailed)
       expect(failed.message).toContain("config.json")
       expect(yield* Effect.flip(encode(client, "x"))).toBeInstanceOf(EngineFailed)
+    })
+  )
+
+  it.scopedLive("loads only the files that are meant", () =>
+    Effect.gen(function* () {
+      const { client } = yield* spawn
+      const load = loadPayload("chat", "text-generation")
+      expect(yield* Effect.flip(client.Load({ ...load, revision: "another" }))).toEqual(
+        new ModelReplaced({ model: "chat" })
+      )
+      const second = yield* spawn
+      yield* second.client.Load({ ...load, revision: revisionOf(load.path) })
     })
   )
 

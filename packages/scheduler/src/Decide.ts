@@ -4,6 +4,7 @@
  * | the model's replicas | the devices | decision |
  * |---|---|---|
  * | one is ready with a free slot | | `Placed` there, by the policy |
+ * | none has, or will have, the revision that the request was begun with | | `Replaced` |
  * | one is loading, or failed just now and may be restarted | | `Wait` for it: loads of a model are single flight |
  * | fewer than `spec.replicas` | it fits somewhere | `Load`, by the policy |
  * | none | it fits where idle replicas leave | `Load` and evict just enough, the longest unused first |
@@ -35,6 +36,8 @@ export interface Query {
   readonly deadline: number
   /** What the request has in common with others that had better go to the same replica. */
   readonly affinity?: string | null
+  /** The only revision of the model that it can go on with; null: any. */
+  readonly revision?: string | null
 }
 
 export type Decision =
@@ -44,6 +47,8 @@ export type Decision =
   | { readonly _tag: "Wait"; readonly reasons: ReadonlyArray<Reason>; readonly until: number }
   /** Loading failed wherever it could be, and is not tried again before the deadline. */
   | { readonly _tag: "Broken"; readonly error: LoadFailed }
+  /** No replica has the revision that it was begun with, and none will: the files are others now. */
+  | { readonly _tag: "Replaced" }
   /** No device can ever hold the model. */
   | { readonly _tag: "Rejected"; readonly reasons: ReadonlyArray<Reason> }
 
@@ -69,7 +74,7 @@ const isFresh = (entry: FleetView.ReplicaEntry, { since }: Query): boolean =>
   (FleetView.stateOf(entry) === "ready" && entry.status.since > since)
 
 export const standing = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Standing => {
-  const { spec, not } = query
+  const { spec, not, revision = null } = query
   const usable: Array<FleetView.ReplicaEntry> = []
   const excluded: Array<FleetView.ReplicaEntry> = []
   const reasons: Array<readonly [DeviceId, Reason]> = []
@@ -79,7 +84,7 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
   let until = Number.POSITIVE_INFINITY
   for (const id of FleetView.replicasOf(view, spec.id)) {
     const entry = FleetView.replica(view, id)
-    if (entry === undefined) continue
+    if (entry === undefined || (revision !== null && entry.status.revision !== revision)) continue
     const because = (reason: Reason) => reasons.push([entry.status.device, reason])
     const barred = not.includes(id) && !isFresh(entry, query)
     const state = FleetView.stateOf(entry)
@@ -149,14 +154,16 @@ const searchFor = ({ since, spec }: Query, alone: boolean, options: SchedulerOpt
 })
 
 export const decide = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision => {
-  const { spec } = query
+  const { spec, revision = null } = query
   const own = standing(view, query, now, options)
   const ready = use(view, query, own.usable)
   if (ready !== undefined) return ready
   const reasons = own.reasons.map(([, reason]) => reason)
   let until = own.until
   if (own.coming) return { _tag: "Wait", reasons, until }
-  if (own.live < spec.replicas) {
+  if (revision !== null && revision !== spec.revision) {
+    if (own.live === 0) return { _tag: "Replaced" }
+  } else if (own.live < spec.replicas) {
     const devices = Survey.survey(view, searchFor(query, own.live === 0, options), now, options)
     if (devices.load !== undefined) {
       return { ...devices.load, evict: [...new Set([...devices.load.evict, ...own.abandoned])] }

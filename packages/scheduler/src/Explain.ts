@@ -60,6 +60,7 @@ const decisions = {
   Load: "placed",
   Wait: "queued",
   Broken: "rejected",
+  Replaced: "rejected",
   Rejected: "rejected"
 } as const satisfies Record<Decide.Decision["_tag"], Explanation["decision"]>
 
@@ -79,6 +80,8 @@ const sentence = (view: FleetView.FleetView, spec: ModelSpec, decision: Decide.D
       return `waits: ${texts(decision.reasons) || "no device is known yet"}`
     case "Broken":
       return `cannot be loaded: ${decision.error.reason}`
+    case "Replaced":
+      return "was replaced by another version"
     case "Rejected":
       return `fits on no device: ${texts(decision.reasons)}`
   }

@@ -9,6 +9,7 @@ import type {
   ActorUnreachable,
   LoadFailed,
   MailboxFull,
+  ModelReplaced,
   OutOfMemory,
   ReservationConflict,
   ReservationNotFound
@@ -57,8 +58,9 @@ export class Fleet extends Context.Tag("@helixflow/scheduler/Fleet")<
      * Starts a replica and succeeds with its status when it is ready. When it fails, or is interrupted, no process is left. The
      * claim stays the scheduler's to commit and to release; a replica that ends by itself later releases its claim and is then
      * told to the scheduler as `absent`.
+     * `ModelReplaced`: the files are not those of `model.revision`; `models` tells of the others.
      */
-    readonly startReplica: (start: StartReplica) => Effect.Effect<ReplicaStatus, LoadFailed>
+    readonly startReplica: (start: StartReplica) => Effect.Effect<ReplicaStatus, LoadFailed | ModelReplaced>
     /** Ends a replica; succeeds when its process is gone and its memory free. Stopping what is gone succeeds. */
     readonly stopReplica: (replica: ReplicaId) => Effect.Effect<void>
   }

@@ -88,6 +88,7 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
     Option.match(Cause.failureOption(cause), {
       onNone: () => ({ _tag: "Failed", error: failed(Cause.pretty(cause)) }),
       onSome: (error) => {
+        if (error._tag === "ModelReplaced") return { _tag: "Abandoned", reason: error.message, free: null }
         if (error._tag === "LoadFailed") return { _tag: "Failed", error }
         if (error._tag === "OutOfMemory") return { _tag: "Abandoned", reason: error.message, free: error.free }
         if (error._tag === "StillBusy") return { _tag: "Abandoned", reason: stillBusy(plan), free: null }

@@ -28,6 +28,7 @@ export const startLoad = (state: SchedulerState, spec: ModelSpec, decision: Load
       state: "loading",
       active: 0,
       slots: spec.slots,
+      revision: spec.revision,
       pid: null,
       rss: null,
       // it has said nothing yet: whatever it says is news

@@ -119,6 +119,7 @@ export const make = (
           state: "loading",
           active: 0,
           slots: start.model.slots,
+          revision: start.model.revision,
           pid: null,
           rss: null,
           since: Millis.make(0),

@@ -21,13 +21,18 @@ export interface PlaceRequest {
   readonly timeoutMillis: number
   readonly caller?: Caller | undefined
   readonly affinity?: string | undefined
+  /** The only revision of the model that it can go on with. */
+  readonly revision?: string | undefined
 }
 
 type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
 const noBytes = Bytes.make(0)
 
-const placementOf = (slot: Slot, cold: boolean, queuedMillis: number): Placement =>
+const placementOf = (
+  slot: Slot,
+  { cold, queuedMillis, revision }: Pick<Placement, "cold" | "queuedMillis" | "revision">
+): Placement =>
   new Placement(
     {
       request: slot.request,
@@ -35,6 +40,7 @@ const placementOf = (slot: Slot, cold: boolean, queuedMillis: number): Placement
       replica: slot.replica,
       device: slot.device,
       reservation: reservationOf(slot.request),
+      revision,
       cold,
       queuedMillis
     },
@@ -44,6 +50,8 @@ const placementOf = (slot: Slot, cold: boolean, queuedMillis: number): Placement
 export const make = (cell: SchedulerCell) => {
   /** Requests on their way: the same request asked twice at a time has one place, not two. */
   const underway = new Map<RequestId, Deferred.Deferred<void>>()
+
+  const revisionOf = ({ replica }: Slot): string => FleetView.replica(cell.state().view, replica)?.status.revision ?? ""
 
   /** Asks the device for the slot. False when it cannot be had, or its replica was lost meanwhile. */
   const bind = ({ claim, device, model, replica, request }: Slot): Effect.Effect<boolean> => {
@@ -118,7 +126,9 @@ export const make = (cell: SchedulerCell) => {
         if (Exit.isFailure(exit)) return Effect.zipRight(giveUp(grant.slot), Effect.failCause(exit.cause))
         return Effect.flatMap(Clock.currentTimeMillis, (now) => {
           if (exit.value) {
-            const placement = placementOf(grant.slot, grant.cold, Math.max(0, grant.slot.since - arrival.since))
+            const { cold, slot } = grant
+            const queuedMillis = Math.max(0, slot.since - arrival.since)
+            const placement = placementOf(slot, { cold, queuedMillis, revision: revisionOf(slot) })
             cell.perform(emit({ _tag: "Placed", at: millis(now), placement }))
             return Effect.succeed(placement)
           }
@@ -136,11 +146,11 @@ export const make = (cell: SchedulerCell) => {
     if (slot === undefined) return Effect.succeed(undefined)
     return not.includes(slot.replica)
       ? Effect.as(cell.giveBack(slot.claim), undefined)
-      : Effect.succeed(placementOf(slot, false, 0))
+      : Effect.succeed(placementOf(slot, { cold: false, queuedMillis: 0, revision: revisionOf(slot) }))
   }
 
   const place = (asked: PlaceRequest, since: number, restore: Restore): Effect.Effect<Placement, Refusal> => {
-    const { affinity = null, caller = anonymous, model, not, request, timeoutMillis } = asked
+    const { affinity = null, caller = anonymous, model, not, request, revision = null, timeoutMillis } = asked
     const deadline = since + timeoutMillis
     const before = underway.get(request)
     if (before !== undefined) {
@@ -153,7 +163,7 @@ export const make = (cell: SchedulerCell) => {
     const done = Deferred.unsafeMake<void>(FiberId.none)
     underway.set(request, done)
     const first = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const arrival = { request, model, caller, not, since, deadline, affinity }
+      const arrival = { request, model, caller, not, since, deadline, affinity, revision }
       return follow(arrival, Placing.arrive(cell.state(), arrival, now), restore)
     })
     return cell.refreshModels.pipe(

@@ -3,6 +3,7 @@ import type { Caller } from "@helixflow/schema/Caller"
 import {
   type LoadFailed,
   ModelNotFound,
+  ModelReplaced,
   NoDeviceFits,
   QueueFull,
   QueueTimeout,
@@ -39,6 +40,8 @@ export interface Arrival {
   readonly deadline: number
   /** What the request has in common with others that had better go to the same replica. */
   readonly affinity?: string | null
+  /** The only revision of the model that it can go on with. */
+  readonly revision?: string | null
 }
 
 /** What became of an arrival: an answer at once, or a place in the queue. */
@@ -53,21 +56,33 @@ const refuse = (ticket: number, arrival: Arrival, error: Refusal, now: number): 
 ]
 
 /** What a decision that ends the wait without a place says to the client. */
-const refusal = (
-  decision: Extract<Decide.Decision, { _tag: "Broken" | "Rejected" }>,
-  model: ModelId
-): LoadFailed | NoDeviceFits =>
-  decision._tag === "Broken"
-    ? decision.error
-    : new NoDeviceFits({ model, reasons: [...new Set(decision.reasons.map(reasonText))] })
+const refusal = (decision: Decide.Decision, model: ModelId): LoadFailed | ModelReplaced | NoDeviceFits | undefined => {
+  switch (decision._tag) {
+    case "Broken":
+      return decision.error
+    case "Replaced":
+      return new ModelReplaced({ model })
+    case "Rejected":
+      return new NoDeviceFits({ model, reasons: [...new Set(decision.reasons.map(reasonText))] })
+    default:
+      return undefined
+  }
+}
 
-const queryOf = (spec: ModelSpec, { affinity = null, deadline, not, since }: Arrival): Decide.Query => ({
+const queryOf = (
+  spec: ModelSpec,
+  { affinity = null, deadline, not, revision = null, since }: Arrival
+): Decide.Query => ({
   spec,
   not,
   since,
   deadline,
-  affinity
+  affinity,
+  revision
 })
+
+/** Whether what is decided for it says nothing of who comes behind: it takes fewer replicas than others. */
+const isParticular = ({ not, revision = null }: Arrival): boolean => not.length > 0 || revision !== null
 
 /** What a request is told that the queue has no room for. Computed for each that is refused, so it must cost next to nothing. */
 const overloaded = (
@@ -125,7 +140,8 @@ const join = (
       const { state: assigned, slot } = assign({ ...state, queue }, arrival, decision.replica, charged, now)
       return { state: assigned, answer: { _tag: "Grant", ticket, slot, cold: false }, commands: [] }
     }
-    if (decision._tag === "Broken" || decision._tag === "Rejected") return refused(refusal(decision, model))
+    const error = refusal(decision, model)
+    if (error !== undefined) return refused(error)
   }
   const waiting = { ...arrival, ticket }
   const queued = (queue: Queue.Queue, position: number): Arrived => ({
@@ -205,12 +221,13 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
       commands.push({ _tag: "Grant", ticket: waiting.ticket, slot: assigned.slot, cold })
       return { outcome: "served", state: assigned.state }
     }
-    if (decision._tag === "Broken" || decision._tag === "Rejected") {
-      commands.push(...refuse(waiting.ticket, waiting, refusal(decision, waiting.model), now))
+    const error = refusal(decision, waiting.model)
+    if (error !== undefined) {
+      commands.push(...refuse(waiting.ticket, waiting, error, now))
       return { outcome: "refused", state: current }
     }
-    // Who excludes nothing and gets nothing speaks for all behind; who excludes a replica does not.
-    return { outcome: waiting.not.length > 0 ? "passed" : "blocked", state: current }
+    // Who takes any replica and gets none speaks for all behind.
+    return { outcome: isParticular(waiting) ? "passed" : "blocked", state: current }
   })
 
   let current: SchedulerState = { ...served.state, queue: served.queue }
@@ -227,7 +244,7 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
         break
       }
       if (decision._tag === "Wait") wakeAt = Math.min(wakeAt, decision.until)
-      if (waiting.not.length === 0) break
+      if (!isParticular(waiting)) break
     }
   }
   return { state: { ...current, wakeAt }, commands }

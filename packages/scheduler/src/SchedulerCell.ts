@@ -177,6 +177,12 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       })
     )
 
+  const refreshModels = Effect.map(fleet.models, (now) => {
+    if (now === specs) return
+    specs = now
+    state = State.withModels(state, now)
+  })
+
   const load = (plan: LoadPlan) =>
     LoadJob.run({
       fleet,
@@ -188,7 +194,11 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       reserved: (free) => {
         state = Loading.memoryReserved(state, plan, free)
       }
-    }).pipe(Effect.flatMap((outcome) => settle((now) => ended(plan, outcome, now))))
+    }).pipe(
+      // a model that was replaced meanwhile is another now
+      Effect.tap(() => refreshModels),
+      Effect.flatMap((outcome) => settle((now) => ended(plan, outcome, now)))
+    )
 
   const ended = (plan: LoadPlan, outcome: LoadJob.LoadOutcome, now: number): Step => {
     switch (outcome._tag) {
@@ -220,11 +230,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       state = next
     },
     settle,
-    refreshModels: Effect.map(fleet.models, (now) => {
-      if (now === specs) return
-      specs = now
-      state = State.withModels(state, now)
-    }),
+    refreshModels,
     perform,
     answerTo,
     withdraw: (arrival, ticket) =>

@@ -13,6 +13,7 @@ import type { Caller } from "@helixflow/schema/Caller"
 import type {
   LoadFailed,
   ModelNotFound,
+  ModelReplaced,
   NoDeviceFits,
   QueueFull,
   QueueTimeout,
@@ -64,6 +65,7 @@ export interface LoadPlan {
 
 export type Refusal =
   | ModelNotFound
+  | ModelReplaced
   | NoDeviceFits
   | QueueFull
   | TenantQueueFull

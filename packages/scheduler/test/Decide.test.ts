@@ -18,6 +18,7 @@ interface Standing {
   readonly taken?: number
   readonly lastUsed?: number
   readonly since?: number
+  readonly revision?: string
 }
 
 const id = ({ of, on }: Standing): ReplicaId => makeReplicaId(deviceId(on), of.id, 0)
@@ -34,7 +35,7 @@ const view = (
     current = FleetView.observeDevice(current, new DeviceStatus({ device, free, claims: [], version: 0 }))
   }
   for (const standing of replicas) {
-    const { lastUsed = now, of, on, since = 0, state = "ready", taken = 0 } = standing
+    const { lastUsed = now, of, on, revision = of.revision, since = 0, state = "ready", taken = 0 } = standing
     const status = new ReplicaStatus({
       replica: id(standing),
       device: deviceId(on),
@@ -43,6 +44,7 @@ const view = (
       state,
       active: 0,
       slots: of.slots,
+      revision,
       pid: 1,
       rss: null,
       since: Millis.make(since),
@@ -386,5 +388,38 @@ describe("affinity", () => {
 
   it("without a key takes the replica with the most slots free", () => {
     expect(at(fleet(3, 1, 2), null)).toBe("local/cpu:1")
+  })
+})
+
+describe("a request that was begun with a revision of its model", () => {
+  const replaced = model("a", { revision: "new" })
+  const devices = [device(0, 100), device(1, 100)]
+
+  it("goes to a replica that has it, though the files are others now", () => {
+    const fleet = view(devices, [replaced], [{ of: replaced, on: 0, revision: "old" }])
+    expect(decide(fleet, replaced, { revision: "old" })).toMatchObject({
+      _tag: "Placed",
+      replica: { status: { revision: "old" } }
+    })
+  })
+
+  it("waits for a slot of it, or for its worker to come back, and never for another", () => {
+    const busy = view(devices, [replaced], [{ of: replaced, on: 0, revision: "old", taken: 2 }])
+    expect(decide(busy, replaced, { revision: "old" })._tag).toBe("Wait")
+    const failed = { of: replaced, on: 0, revision: "old", state: "failed" as const, since: now - 1 }
+    expect(decide(view(devices, [replaced], [failed]), replaced, { revision: "old" })._tag).toBe("Wait")
+    const ready = { of: replaced, on: 1, revision: "new" }
+    expect(decide(view(devices, [replaced], [failed, ready]), replaced, { revision: "old" })._tag).toBe("Wait")
+  })
+
+  it("has nowhere to go when the last replica that had it is gone", () => {
+    expect(decide(view(devices, [replaced]), replaced, { revision: "old" })).toEqual({ _tag: "Replaced" })
+    const fleet = view(devices, [replaced], [{ of: replaced, on: 0, revision: "new" }])
+    expect(decide(fleet, replaced, { revision: "old" })).toEqual({ _tag: "Replaced" })
+  })
+
+  it("has the model loaded if the files are those, beside a replica of older ones", () => {
+    const fleet = view(devices, [replaced], [{ of: replaced, on: 0, revision: "old" }])
+    expect(decide(fleet, replaced, { revision: "new" })).toMatchObject({ _tag: "Load", device: deviceId(1) })
   })
 })

@@ -16,6 +16,7 @@ export interface ModelFigures {
   readonly replicas?: number
   readonly policy?: PolicyName
   readonly placing?: Partial<Placing>
+  readonly revision?: string
 }
 
 /** By default it claims 100 bytes: weights of 60, and two slots of 20. */
@@ -32,6 +33,7 @@ export const model = (name: string, figures: ModelFigures = {}) =>
     policy: figures.policy ?? "best-fit",
     placing: new Placing({ ...Placing.anywhere, ...figures.placing }),
     sampling: {},
+    revision: figures.revision ?? "",
     created: 0
   })
 

@@ -219,6 +219,13 @@ export class LoadFailed extends Schema.TaggedError<LoadFailed>()("LoadFailed", {
   }
 }
 
+/** The model's files are others than those that were asked for, or that a request was begun with. */
+export class ModelReplaced extends Schema.TaggedError<ModelReplaced>()("ModelReplaced", { model: Schema.String }) {
+  override get message() {
+    return `The model \`${this.model}\` was replaced by another version while the request ran. Please send it again.`
+  }
+}
+
 /** A declared device is not there, or nothing here can compute on it. */
 export class DeviceUnavailable extends Schema.TaggedError<DeviceUnavailable>()("DeviceUnavailable", {
   device: Schema.String,

@@ -80,6 +80,8 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
   ),
   /** Seconds since the epoch, for `/v1/models`. */
   created: Schema.Int,
+  /** Names the files that it is loaded from: another when they have changed. Empty: nobody has looked at them. */
+  revision: Schema.optionalWith(Schema.String, { default: () => "" }),
   /** Whether a program of its own serves the model over HTTP, and no engine of ours. */
   external: Schema.Boolean.pipe(
     Schema.propertySignature,
@@ -118,6 +120,8 @@ export class ReplicaStatus extends Schema.Class<ReplicaStatus>("ReplicaStatus")(
   /** Resident set size of the worker process as it last told. */
   rss: Schema.NullOr(Bytes),
   since: Millis,
+  /** Of the model that it was started with. */
+  revision: Schema.optionalWith(Schema.String, { default: () => "" }),
   /** Why it failed last, if it did. */
   lastFailure: Schema.NullOr(Schema.String),
   /** Where the API of a program of its own begins, while it is ready. */

@@ -7,6 +7,7 @@ import {
   EngineFailed,
   InvalidRequest,
   LoadFailed,
+  ModelReplaced,
   ReplicaNotReady,
   WorkerLost
 } from "./Errors.ts"
@@ -18,7 +19,10 @@ import { ReplicaStatus } from "./Model.ts"
 const Lost = Schema.Union(ReplicaNotReady, WorkerLost, EngineFailed)
 
 /** Starts the worker and loads the model, or waits for the load that runs already. */
-export class Load extends Rpc.make("Load", { success: LoadedModel, error: LoadFailed }) {}
+export class Load extends Rpc.make("Load", {
+  success: LoadedModel,
+  error: Schema.Union(LoadFailed, ModelReplaced)
+}) {}
 
 /** The token ids of a prompt by the model's own chat template and tokenizer. */
 export class Tokenize extends Rpc.make("Tokenize", {

@@ -6,6 +6,7 @@ import { DeviceStatus } from "./Device.ts"
 import {
   LoadFailed,
   ModelNotFound,
+  ModelReplaced,
   NoDeviceFits,
   QueueFull,
   QueueTimeout,
@@ -30,10 +31,21 @@ export class Place extends Rpc.make("Place", {
     /** Who asks; `anonymous` when absent. */
     caller: Schema.optional(Caller),
     /** For models with the policy `affinity`: requests with the same go to the same replica, unless it is far busier than others. */
-    affinity: Schema.optional(Schema.String)
+    affinity: Schema.optional(Schema.String),
+    /** Only a replica that has loaded this revision of the model: what was begun with it can't go on with another. */
+    revision: Schema.optional(Schema.String)
   },
   success: Placement,
-  error: Schema.Union(ModelNotFound, NoDeviceFits, QueueFull, TenantQueueFull, QueueTimeout, LoadFailed, ShuttingDown)
+  error: Schema.Union(
+    ModelNotFound,
+    ModelReplaced,
+    NoDeviceFits,
+    QueueFull,
+    TenantQueueFull,
+    QueueTimeout,
+    LoadFailed,
+    ShuttingDown
+  )
 }) {}
 
 /** Frees the slot of a placement. Completing what is gone succeeds. `served`: what it was used for, where that is known. */

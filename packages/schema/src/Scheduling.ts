@@ -12,6 +12,8 @@ export class Placement extends Schema.Class<Placement>("Placement")({
   replica: ReplicaId,
   device: DeviceId,
   reservation: ReservationId,
+  /** Of the model that the replica has loaded. */
+  revision: Schema.optionalWith(Schema.String, { default: () => "" }),
   /** The replica had to be loaded for it. */
   cold: Schema.Boolean,
   queuedMillis: Schema.NonNegative

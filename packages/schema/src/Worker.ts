@@ -6,7 +6,7 @@ import { Rpc, RpcGroup } from "@effect/rpc"
 import { Schema } from "effect"
 import { ClassificationInput, Classifications } from "./Classification.ts"
 import { LocalDevice } from "./Device.ts"
-import { ContextLengthExceeded, EngineFailed, InvalidRequest, LoadFailed } from "./Errors.ts"
+import { ContextLengthExceeded, EngineFailed, InvalidRequest, LoadFailed, ModelReplaced } from "./Errors.ts"
 import { Embeddings, LoadedModel, Prompt, SequenceRequest, TokenBatch } from "./Generation.ts"
 import { Bytes, ModelId, RequestId, TokenId } from "./Ids.ts"
 import { EngineChoice, ModelTask } from "./Model.ts"
@@ -16,6 +16,8 @@ export class Load extends Rpc.make("Load", {
   payload: {
     model: ModelId,
     path: Schema.String,
+    /** Of the files that are meant: others are refused, so that a stream never goes on with them. Any, unless said. */
+    revision: Schema.optional(Schema.String),
     task: ModelTask,
     context: Schema.Int,
     slots: Schema.Int,
@@ -28,7 +30,7 @@ export class Load extends Rpc.make("Load", {
     engine: EngineChoice
   },
   success: LoadedModel,
-  error: LoadFailed
+  error: Schema.Union(LoadFailed, ModelReplaced)
 }) {}
 
 export class Tokenize extends Rpc.make("Tokenize", {

@@ -1,0 +1,117 @@
+/** What becomes of streams when a model's files are replaced under them. */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { expect, layer } from "@effect/vitest"
+import { ModelReplaced } from "@helixflow/schema/Errors"
+import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
+import { ModelId, SessionId, type TokenId } from "@helixflow/schema/Ids"
+import { ConfigProvider, Effect, Layer, Mailbox, Stream } from "effect"
+import { afterAll, vi } from "vitest"
+import { Runtime } from "../src/Runtime.ts"
+import { writeJson, writeTinyChatModel } from "../src/TestModels.ts"
+import * as WorkerEntry from "../src/WorkerEntry.ts"
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
+
+const root = mkdtempSync(join(tmpdir(), "helix-replaced-"))
+const models = join(root, "models")
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const oldWeights = { hidden_size: 32 }
+const newWeights = { hidden_size: 48 }
+writeTinyChatModel(join(models, "old"), oldWeights)
+writeTinyChatModel(join(models, "new"), newWeights)
+for (const [name, afterTokens] of [
+  ["early", 0],
+  ["late", 20]
+] as const) {
+  const successor = join(root, `${name}-successor`)
+  writeTinyChatModel(join(models, name), oldWeights)
+  writeJson(join(models, name), "die.json", { afterTokens, successor })
+  writeTinyChatModel(successor, newWeights)
+}
+
+const { execArgv } = WorkerEntry.resolve()
+const runtime = Runtime.layer.pipe(
+  Layer.provide(
+    Layer.succeed(WorkerEntry.WorkerProgram, {
+      path: fileURLToPath(new URL("./replacingWorker.ts", import.meta.url)),
+      execArgv
+    })
+  ),
+  Layer.provide(
+    Layer.setConfigProvider(
+      ConfigProvider.fromMap(
+        new Map([
+          ["HELIX_MODELS_DIR", models],
+          ["HELIX_DATA_DIR", join(root, "data")]
+        ])
+      )
+    )
+  ),
+  Layer.orDie
+)
+
+let sessions = 0
+
+/** What a model says, and why it said no more. */
+const say = (model: string) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const request = GenerationRequest.make({
+        model: ModelId.make(model),
+        prompt: { _tag: "Text", text: "once upon a time", addSpecialTokens: false },
+        n: 1,
+        sampling: SamplingOverrides.make({
+          temperature: 1,
+          presencePenalty: 0,
+          frequencyPenalty: 0,
+          logitBias: {},
+          seed: 3
+        }),
+        stopping: Stopping.make({ maxTokens: 60, minTokens: 0, stop: [], stopTokenIds: [], ignoreEos: true }),
+        logprobs: null,
+        queueTimeout: 60_000
+      })
+      const tokens: Array<TokenId> = []
+      const started: Array<string> = []
+      const events = yield* (yield* Runtime).generate(SessionId.make(`s-${++sessions}`), request)
+      const end = yield* Effect.either(
+        Stream.runForEach(Mailbox.toStream(events), (event) =>
+          Effect.sync(() => {
+            if (event._tag === "Started") started.push(event.model)
+            if (event._tag === "Delta") tokens.push(...event.tokens)
+          })
+        )
+      )
+      return { tokens, started, error: end._tag === "Left" ? end.left : undefined }
+    })
+  )
+
+layer(runtime, { timeout: 120_000, excludeTestServices: true })("a stream whose model was replaced", (it) => {
+  it.effect(
+    "fails when its worker is lost, and never goes on with other weights; who comes next gets the new ones",
+    () =>
+      Effect.gen(function* () {
+        const before = yield* say("old")
+        const after = yield* say("new")
+        expect(before.tokens).toHaveLength(60)
+        expect(after.tokens).not.toEqual(before.tokens)
+
+        const cut = yield* say("late")
+        expect(cut.error).toEqual(new ModelReplaced({ model: "late" }))
+        expect(cut.tokens.length).toBeGreaterThan(0)
+        expect(cut.tokens).toEqual(before.tokens.slice(0, cut.tokens.length))
+        expect((yield* say("late")).tokens).toEqual(after.tokens)
+      })
+  )
+
+  it.effect("begins anew with the new one if it had said nothing", () =>
+    Effect.gen(function* () {
+      const after = yield* say("new")
+      expect(yield* say("early")).toEqual({ ...after, started: ["early"] })
+    })
+  )
+})
