@@ -22,6 +22,9 @@ const warmUp = 1_000
 const now = 1_000_000
 const policies: ReadonlyArray<PolicyName> = ["best-fit", "first-fit", "round-robin", "least-loaded"]
 
+/** Nobody waits. */
+const wanted = () => false
+
 /** Numbers in [0, 1) that are the same in every run. */
 const randomFrom = (seed: number) => () => {
   seed = (seed + 0x6d2b79f5) | 0
@@ -100,7 +103,7 @@ const filled = (devices: number, policy: PolicyName, random: () => number): Flee
   const loaded: Array<ReplicaId> = []
   for (let misses = 0; misses < 50; ) {
     const spec = specs[Math.floor(random() * models)]
-    const on = spec && Survey.survey(view, { spec, evicts: false, patientUntil: 0 }, now, defaults).load?.device
+    const on = spec && Survey.survey(view, { spec, evicts: false, patientUntil: 0, wanted }, now, defaults).load?.device
     if (spec === undefined || on === undefined) {
       misses += 1
       continue
@@ -119,7 +122,7 @@ interface Situation {
 }
 
 const decide = ({ view }: Fleet, spec: ModelSpec): Decide.Decision =>
-  Decide.decide(view, { spec, not: [], since: 0, deadline: now + 10_000 }, now, defaults)
+  Decide.decide(view, { spec, not: [], since: 0, deadline: now + 10_000, wanted }, now, defaults)
 
 /** A model that nothing is loaded of. */
 let asked = 0
@@ -255,7 +258,7 @@ const utilisation = (policy: PolicyName) => {
     let packed = 0
     for (const size of sizes) {
       const spec = fresh(size * GiB, policy)
-      const on = Survey.survey(view, { spec, evicts: false, patientUntil: 0 }, now, defaults).load?.device
+      const on = Survey.survey(view, { spec, evicts: false, patientUntil: 0, wanted }, now, defaults).load?.device
       if (on === undefined) continue
       packed += size
       view = load(view, spec, on, 0).view

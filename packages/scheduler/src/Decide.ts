@@ -7,8 +7,8 @@
  * | none has, or will have, the revision that the request was begun with | | `Replaced` |
  * | one is loading, or failed just now and may be restarted | | `Wait` for it: loads of a model are single flight |
  * | fewer than `spec.replicas` | it fits somewhere | `Load`, by the policy |
- * | none | it fits where idle replicas leave | `Load` and evict just enough, the longest unused first |
- * | none, and the request has waited for `patience` | it fits where busy replicas leave | `Load` and evict them once they are done |
+ * | none | it fits where idle replicas leave | `Load` and evict just enough, where that loses least |
+ * | none, and the request has waited for `patience` | it fits where busy replicas leave that have had their time | `Load` and evict them once they are done |
  * | all that are ready failed this request before | nothing above | `Placed` there after all, once news of their death would have come |
  * | none | each that is large enough failed to load it | `Broken` if the deadline is before the next try, otherwise `Wait` |
  * | none | none is large enough | `Rejected` |
@@ -38,6 +38,8 @@ export interface Query {
   readonly affinity?: string | null
   /** The only revision of the model that it can go on with; null: any. */
   readonly revision?: string | null
+  /** Whether requests wait for a model: who is waited for stays for longer. */
+  readonly wanted: Eviction.Wanted
 }
 
 export type Decision =
@@ -147,10 +149,11 @@ const use = (
 }
 
 /** The same search for every decision about the request. */
-const searchFor = ({ since, spec }: Query, alone: boolean, options: SchedulerOptions): Survey.Search => ({
+const searchFor = ({ since, spec, wanted }: Query, alone: boolean, options: SchedulerOptions): Survey.Search => ({
   spec,
   evicts: alone,
-  patientUntil: since + options.patience
+  patientUntil: since + options.patience,
+  wanted
 })
 
 export const decide = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision => {
@@ -193,13 +196,14 @@ export const decide = (view: FleetView.FleetView, query: Query, now: number, opt
 export const keep = (
   view: FleetView.FleetView,
   spec: ModelSpec,
+  wanted: Eviction.Wanted,
   now: number,
   options: SchedulerOptions
 ): { readonly load: Survey.LoadDecision | undefined; readonly until: number } => {
-  const query: Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY }
+  const query: Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY, wanted }
   const own = standing(view, query, now, options)
   if (own.coming || own.live >= spec.placing.minReplicas) return { load: undefined, until: own.until }
-  const search = { spec, evicts: own.live === 0, patientUntil: Number.POSITIVE_INFINITY }
+  const search = { spec, evicts: own.live === 0, patientUntil: Number.POSITIVE_INFINITY, wanted }
   const { load, until } = Survey.survey(view, search, now, options)
   return {
     load: load && { ...load, evict: [...new Set([...load.evict, ...own.abandoned])] },

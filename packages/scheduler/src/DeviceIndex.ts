@@ -7,9 +7,9 @@ import type { DeviceId } from "@helixflow/schema/Ids"
 import { HashMap, Option } from "effect"
 import * as FitTree from "./FitTree.ts"
 
-/** What may leave a device: since when the one that was used longest ago is unused, and how many bytes all hold. */
+/** What may leave a device: what the one is worth that is worth least (`FleetView.valueOf`), and how many bytes all hold. */
 export interface Leaving {
-  readonly since: number
+  readonly value: number
   readonly bytes: number
 }
 
@@ -32,8 +32,8 @@ export interface Profile {
  * | id | the lowest id | bytes free |
  * | free | the least memory free | bytes free |
  * | share | the largest share of memory free | bytes free |
- * | idle | whose longest unused idle replica is unused longest | bytes free once all idle ones have left |
- * | all | whose longest unused replica is unused longest | bytes free once all that may leave have left |
+ * | idle | whose least valuable idle replica is worth least | bytes free once all idle ones have left |
+ * | all | whose least valuable replica is worth least | bytes free once all that may leave have left |
  * | whole | the lowest id | bytes of the whole device, loading or not |
  */
 export type Order = "id" | "free" | "share" | "idle" | "all" | "whole"
@@ -53,9 +53,9 @@ export const place = (order: Order, profile: Profile): { readonly key: number; r
     case "share":
       return { key: 1 - free / total, size: free }
     case "idle":
-      return { key: idle.since, size: free + idle.bytes }
+      return { key: idle.value, size: free + idle.bytes }
     case "all":
-      return { key: all.since, size: free + all.bytes }
+      return { key: all.value, size: free + all.bytes }
   }
 }
 

@@ -1,5 +1,12 @@
-/** Which replicas leave a device so that a model fits: the least recently used ones, and just enough of them. */
+/**
+ * Which replicas leave a device so that a model fits: those that lose least for what they free, and just enough of them.
+ *
+ * Who has requests, or requests that wait for it, leaves only to somebody who has waited for long. And nobody leaves right after it was
+ * loaded: an idle one stays for as long as it takes to load it, at most `minResidency`, since who has just asked for it may ask again;
+ * one that others wait for stays for a multiple of that, so that a load serves many requests and two models do not swap for each.
+ */
 import type { DeviceId, ModelId, ReplicaId } from "@helixflow/schema/Ids"
+import * as Demand from "./Demand.ts"
 import * as FleetView from "./FleetView.ts"
 import { compareIds } from "./Policy.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
@@ -12,15 +19,38 @@ interface Victim {
   readonly id: ReplicaId
   readonly model: ModelId
   readonly bytes: number
-  /** Abandoned ones leave first, then idle ones, then busy ones. */
-  readonly rank: 0 | 1 | 2
-  readonly lastUsed: number
+  /** Abandoned ones leave first, then idle ones, then those with requests, then those that others wait for. */
+  readonly rank: 0 | 1 | 2 | 3
+  /** `FleetView.valueOf`. */
+  readonly value: number
 }
 
-const rankOf = (entry: FleetView.ReplicaEntry, now: number, options: SchedulerOptions): Victim["rank"] | undefined => {
+/** Whether requests wait for a model. */
+export type Wanted = (model: ModelId) => boolean
+
+const rankOf = (
+  entry: FleetView.ReplicaEntry,
+  wanted: Wanted,
+  now: number,
+  options: SchedulerOptions
+): Victim["rank"] | undefined => {
   if (abandoned(entry, now, options)) return 0
   if (FleetView.stateOf(entry) !== "ready") return undefined
+  if (wanted(entry.status.model)) return 3
   return entry.taken === 0 ? 1 : 2
+}
+
+/** Until when the replica stays because it was loaded just now. One that was there before this scheduler has been for long. */
+const staysUntil = (
+  view: FleetView.FleetView,
+  entry: FleetView.ReplicaEntry,
+  rank: Victim["rank"],
+  { groupFactor, maxResidency, minResidency }: SchedulerOptions
+): number => {
+  if (rank === 0 || entry.loadedAt === null) return 0
+  const reload = FleetView.reloadMillisOf(view, entry)
+  const grouped = Math.min(maxResidency, Math.max(minResidency, groupFactor * reload))
+  return entry.loadedAt + (rank === 3 ? grouped : Math.min(minResidency, reload))
 }
 
 /** Lets no more replicas of a model leave than are beyond those that are kept; counts each that it lets. */
@@ -37,46 +67,74 @@ const surplusOf = (view: FleetView.FleetView, leaving: ReadonlyArray<Victim>) =>
   return take
 }
 
+/** What is asked for. */
+export interface Room {
+  readonly device: DeviceId
+  /** Replicas of the model itself stay, unless abandoned. */
+  readonly model: ModelId
+  /** Bytes that have to become free. */
+  readonly missing: number
+  /** Replicas with requests may leave too, after finishing them. */
+  readonly busy: boolean
+  /** Those that have to leave whatever the memory. */
+  readonly must: ReadonlyArray<ReplicaId>
+  readonly wanted: Wanted
+}
+
 export interface Eviction {
   readonly replicas: ReadonlyArray<ReplicaId>
   /** Bytes they free. */
   readonly bytes: number
-  /** When the most recently used of them was used: the lower, the less is lost. */
-  readonly lastUsed: number
+  /** What is lost with them, as a logarithm of no particular unit. */
+  readonly loss: number
 }
 
-/**
- * The replicas to evict so that `missing` more bytes are free on the device; undefined if even all that may leave do not
- * suffice. Replicas of `model` itself stay, unless abandoned, and so do those that are kept loaded. `busy`: replicas with requests may
- * leave too (after finishing them). `must`: those that have to leave whatever the memory.
- */
-export const evict = (
-  view: FleetView.FleetView,
-  device: DeviceId,
-  model: ModelId,
-  missing: number,
-  busy: boolean,
-  now: number,
-  options: SchedulerOptions,
-  must: ReadonlyArray<ReplicaId> = []
-): Eviction | undefined => {
+export interface Found {
+  /** Undefined if even all that may leave do not suffice. */
+  readonly eviction: Eviction | undefined
+  /** When the next of those that stay because they were loaded just now may leave; `Infinity` if there are none. */
+  readonly until: number
+}
+
+const lossOf = (victims: ReadonlyArray<Victim>): number =>
+  victims.reduce(
+    (loss, { bytes, value }) => Demand.sum(loss, value + Math.log2(Math.max(1, bytes))),
+    Number.NEGATIVE_INFINITY
+  )
+
+/** The replicas to evict to make the room. Those that are kept loaded stay. */
+export const evict = (view: FleetView.FleetView, room: Room, now: number, options: SchedulerOptions): Found => {
+  const { busy, device, missing, model, must, wanted } = room
+  let until = Number.POSITIVE_INFINITY
   const eligible: Array<Victim> = []
   for (const id of FleetView.replicasOn(view, device)) {
     const entry = FleetView.replica(view, id)
     if (entry === undefined) continue
-    const rank = rankOf(entry, now, options)
-    if (rank === undefined || (rank === 2 && !busy) || (rank !== 0 && entry.status.model === model)) continue
+    const rank = rankOf(entry, wanted, now, options)
+    if (rank === undefined || (rank >= 2 && !busy) || (rank !== 0 && entry.status.model === model)) continue
     if (!FleetView.mayLeave(view, entry)) continue
-    eligible.push({
-      id,
-      model: entry.status.model,
-      bytes: FleetView.bytesOf(view, entry),
-      rank,
-      lastUsed: entry.lastUsed
-    })
+    const stays = staysUntil(view, entry, rank, options)
+    if (now < stays) {
+      until = Math.min(until, stays)
+      continue
+    }
+    const bytes = FleetView.bytesOf(view, entry)
+    eligible.push({ id, model: entry.status.model, bytes, rank, value: FleetView.valueOf(view, entry) })
   }
-  eligible.sort((a, b) => a.rank - b.rank || a.lastUsed - b.lastUsed || compareIds(a.id, b.id))
+  eligible.sort((a, b) => a.rank - b.rank || a.value - b.value || compareIds(a.id, b.id))
+  const leaving = enough(view, eligible, missing, must)
+  if (leaving === undefined) return { eviction: undefined, until }
+  const bytes = leaving.reduce((sum, victim) => sum + victim.bytes, 0)
+  return { eviction: { replicas: leaving.map(({ id }) => id), bytes, loss: lossOf(leaving) }, until }
+}
 
+/** So many of them, the first before the others, that the bytes are free; or a single one where that loses less. */
+const enough = (
+  view: FleetView.FleetView,
+  eligible: ReadonlyArray<Victim>,
+  missing: number,
+  must: ReadonlyArray<ReplicaId>
+): ReadonlyArray<Victim> | undefined => {
   const taken = eligible.filter(({ id }) => must.includes(id))
   if (taken.length < must.length) return undefined
   let freed = taken.reduce((sum, { bytes }) => sum + bytes, 0)
@@ -88,7 +146,7 @@ export const evict = (
     freed += victim.bytes
   }
   if (freed < missing) return undefined
-  // The last ones taken may have made earlier, smaller ones needless: spare those, the most recently used first.
+  // The last ones taken may have made earlier, smaller ones needless: spare those, the most valuable first.
   const spared = new Set<ReplicaId>()
   for (const victim of [...taken].reverse()) {
     if (freed - victim.bytes >= missing && !must.includes(victim.id)) {
@@ -97,9 +155,17 @@ export const evict = (
     }
   }
   const leaving = taken.filter((victim) => !spared.has(victim.id))
-  return {
-    replicas: leaving.map((victim) => victim.id),
-    bytes: freed,
-    lastUsed: leaving.reduce((latest, victim) => Math.max(latest, victim.lastUsed), 0)
+  if (must.length > 0) return leaving
+  // What loses least for a byte may be far larger than what is missing.
+  const rank = Math.max(...leaving.map((victim) => victim.rank))
+  let least = lossOf(leaving)
+  let single: Victim | undefined
+  for (const victim of eligible) {
+    if (victim.rank > rank || victim.bytes < missing) continue
+    const loss = lossOf([victim])
+    if (loss >= least) continue
+    least = loss
+    single = victim
   }
+  return single === undefined ? leaving : [single]
 }

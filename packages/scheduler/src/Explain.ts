@@ -1,4 +1,5 @@
 /** Why a request for a model would go where it goes, and why not elsewhere: the same rules as `Decide`, asked of every device. */
+import type { ModelId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { DeviceVerdict, Explanation, type Reason } from "@helixflow/schema/Scheduling"
 import * as Decide from "./Decide.ts"
@@ -16,6 +17,7 @@ const verdict = (
   spec: ModelSpec,
   own: Decide.Standing,
   device: FleetView.DeviceEntry,
+  wanted: Eviction.Wanted,
   now: number,
   options: SchedulerOptions
 ): Verdict => {
@@ -39,8 +41,11 @@ const verdict = (
   reasons.push(...elsewhere)
   const allowed = own.live < spec.replicas && !own.coming && fit.missing !== null
   const crowded = fit.missing !== null && (fit.missing > 0 || fit.conflicts.length > 0)
-  const leaving = (busy: boolean) =>
-    crowded ? Eviction.evict(view, id, spec.id, fit.missing ?? 0, busy, now, options, fit.conflicts) : undefined
+  const leaving = (busy: boolean) => {
+    if (!crowded) return undefined
+    const room = { device: id, model: spec.id, missing: fit.missing ?? 0, busy, must: fit.conflicts, wanted }
+    return Eviction.evict(view, room, now, options).eviction
+  }
   const eviction = allowed && own.live === 0 ? leaving(false) : undefined
   if (allowed && ((fit.missing === 0 && fit.conflicts.length === 0) || eviction !== undefined)) {
     const free = device.free + (eviction?.bytes ?? 0)
@@ -89,15 +94,16 @@ const sentence = (view: FleetView.FleetView, spec: ModelSpec, decision: Decide.D
 
 const texts = (reasons: ReadonlyArray<Reason>): string => [...new Set(reasons.map(reasonText))].join("; ")
 
-/** `waiting`: requests that wait for the model now. Devices are listed in the order of their ids. */
+/** `waiting`: how many requests wait for a model now. Devices are listed in the order of their ids. */
 export const explain = (
   view: FleetView.FleetView,
   spec: ModelSpec,
-  waiting: number,
+  waiting: (model: ModelId) => number,
   now: number,
   options: SchedulerOptions
 ): Explanation => {
-  const query: Decide.Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY }
+  const wanted = (model: ModelId) => waiting(model) > 0
+  const query: Decide.Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY, wanted }
   const own = Decide.standing(view, query, now, options)
   const decision = Decide.decide(view, query, now, options)
   const chosen =
@@ -109,11 +115,11 @@ export const explain = (
     decision: decisions[decision._tag],
     chosen,
     devices: entries.map(([device, entry]) => {
-      const { action, evict, replica, score, reasons } = verdict(view, spec, own, entry, now, options)
+      const { action, evict, replica, score, reasons } = verdict(view, spec, own, entry, wanted, now, options)
       const waitingHelps = action !== "none" || reasons.every(Fit.passes)
       return new DeviceVerdict({ device, action, replica, score, reasons, evict, waitingHelps })
     }),
-    waiting,
+    waiting: waiting(spec.id),
     summary: `${spec.id} ${sentence(view, spec, decision)}`
   })
 }

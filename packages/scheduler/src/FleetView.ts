@@ -15,6 +15,7 @@ import type { LoadFailed } from "@helixflow/schema/Errors"
 import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, HashSet, Option } from "effect"
+import * as Demand from "./Demand.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
 import { charge } from "./Ledger.ts"
 
@@ -66,6 +67,7 @@ export interface FleetView {
   readonly replicasOf: HashMap.HashMap<ModelId, ReadonlyArray<ReplicaId>>
   readonly replicasOn: HashMap.HashMap<DeviceId, ReadonlyArray<ReplicaId>>
   readonly failures: HashMap.HashMap<ModelId, ReadonlyMap<DeviceId, LoadFailure>>
+  readonly demand: HashMap.HashMap<ModelId, Demand.Demand>
   /** What the round robin of a model chose last. */
   readonly cursors: HashMap.HashMap<ModelId, string>
   /** When a replica was forgotten: news from before must not bring it back. */
@@ -78,8 +80,8 @@ export interface FleetView {
 }
 
 /**
- * The devices' index, brought up to date when it is asked for: most changes are of slots, and decisions about slots need no index.
- * `current` is computed from the one view that has the cell, so the view is a value all the same.
+ * The devices' index, brought up to date when it is asked for (`FleetIndex.ts`): most changes are of slots, and decisions about slots
+ * need no index. `current` is computed from the one view that has the cell, so the view is a value all the same.
  */
 interface IndexCell {
   readonly base: DeviceIndex.DeviceIndex
@@ -100,6 +102,7 @@ export const empty: FleetView = {
   replicasOf: HashMap.empty(),
   replicasOn: HashMap.empty(),
   failures: HashMap.empty(),
+  demand: HashMap.empty(),
   cursors: HashMap.empty(),
   tombstones: HashMap.empty(),
   failed: HashSet.empty(),
@@ -117,6 +120,7 @@ export const replicasOf = (view: FleetView, id: ModelId): ReadonlyArray<ReplicaI
 export const replicasOn = (view: FleetView, id: DeviceId): ReadonlyArray<ReplicaId> => get(view.replicasOn, id) ?? none
 export const failuresOf = (view: FleetView, id: ModelId): ReadonlyMap<DeviceId, LoadFailure> =>
   get(view.failures, id) ?? noFailures
+export const demandFor = (view: FleetView, id: ModelId): Demand.Demand => get(view.demand, id) ?? Demand.none
 export const cursor = (view: FleetView, id: ModelId): string => get(view.cursors, id) ?? ""
 
 export const stateOf = (entry: ReplicaEntry): ReplicaState => {
@@ -163,46 +167,25 @@ const touched = (view: FleetView, ...ids: ReadonlyArray<DeviceId>): FleetView =>
   return { ...view, index: { base: current ?? base, stale: next, current: null } }
 }
 
-/** The devices in every order. */
-export const indexOf = (view: FleetView): DeviceIndex.DeviceIndex => {
-  const cell = view.index
-  if (cell.current !== null) return cell.current
-  let index = cell.base
-  for (const id of cell.stale) {
-    const profile = profileOf(view, id)
-    if (profile !== undefined) index = DeviceIndex.set(index, id, profile)
-  }
-  cell.current = index
-  return index
-}
-
 /** Whether the replica is beyond those of its model that are kept loaded. One that failed serves nobody and is not kept. */
 export const mayLeave = (view: FleetView, entry: ReplicaEntry): boolean => {
   const kept = model(view, entry.status.model)?.placing.minReplicas ?? 0
   return kept === 0 || entry.status.state === "failed" || replicasOf(view, entry.status.model).length > kept
 }
 
-/** What the index knows of a device. An upper bound of what may leave, whatever the time: who chooses looks again. */
-export const profileOf = (view: FleetView, id: DeviceId): DeviceIndex.Profile | undefined => {
-  const entry = device(view, id)
-  if (entry === undefined) return undefined
-  const { kind, name, total } = entry.status.device
-  let loading = false
-  const idle = { since: Number.POSITIVE_INFINITY, bytes: 0 }
-  const all = { since: Number.POSITIVE_INFINITY, bytes: 0 }
-  for (const id of replicasOn(view, entry.status.device.id)) {
-    const replicaEntry = replica(view, id)
-    if (replicaEntry === undefined) continue
-    const state = stateOf(replicaEntry)
-    if (state === "loading") loading = true
-    if ((state !== "ready" && state !== "failed") || !mayLeave(view, replicaEntry)) continue
-    const bytes = bytesOf(view, replicaEntry)
-    for (const leaving of state === "failed" || replicaEntry.taken === 0 ? [idle, all] : [all]) {
-      leaving.since = Math.min(leaving.since, replicaEntry.lastUsed)
-      leaving.bytes += bytes
-    }
-  }
-  return { kind, name, total, free: entry.free, loading, idle, all }
+/** Milliseconds that it takes to have the replica's model again once it has left. */
+export const reloadMillisOf = (view: FleetView, entry: ReplicaEntry): number =>
+  Demand.reloadMillis(demandFor(view, entry.status.model), bytesOf(view, entry))
+
+/**
+ * What is lost with the replica for every byte that it frees, as a logarithm: the time that a load takes, times how often it is to be
+ * expected that its model is asked for, shared among the model's replicas. It was used once at least when it was used last.
+ */
+export const valueOf = (view: FleetView, entry: ReplicaEntry): number => {
+  const { model } = entry.status
+  const level = Math.max(demandFor(view, model).level, Demand.levelAt(entry.lastUsed))
+  const replicas = Math.max(1, replicasOf(view, model).length)
+  return level + Math.log2(reloadMillisOf(view, entry) / replicas / Math.max(1, bytesOf(view, entry)))
 }
 
 /** A device's entry with `free` computed anew. */
@@ -253,9 +236,8 @@ const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
   return touched({ ...view, failed, replicas: HashMap.set(view.replicas, id, entry) }, device)
 }
 
-/** When there are more or fewer replicas of a model of which some are kept, others of them may leave, or may no more. */
+/** When there are more or fewer replicas of a model, the others are worth less or more, and may leave or may no more. */
 const recounted = (view: FleetView, id: ModelId): FleetView => {
-  if ((model(view, id)?.placing.minReplicas ?? 0) === 0) return view
   const entries = replicasOf(view, id).flatMap((id) => replica(view, id) ?? [])
   return touched(view, ...entries.map(deviceOfEntry))
 }
@@ -346,6 +328,17 @@ export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): Flee
 /** A slot of the replica is given (`1`) or freed (`-1`). */
 export const takeSlot = (view: FleetView, id: ReplicaId, change: 1 | -1, now: number): FleetView =>
   updateReplica(view, id, (entry) => ({ taken: Math.max(0, entry.taken + change), lastUsed: now }))
+
+const setDemand = (view: FleetView, id: ModelId, demand: Demand.Demand): FleetView =>
+  recounted({ ...view, demand: HashMap.set(view.demand, id, demand) }, id)
+
+/** Somebody asks for the model. */
+export const asked = (view: FleetView, id: ModelId, now: number): FleetView =>
+  setDemand(view, id, Demand.arrived(demandFor(view, id), now))
+
+/** A load of the model took so long. */
+export const loadTook = (view: FleetView, id: ModelId, millis: number): FleetView =>
+  setDemand(view, id, Demand.loaded(demandFor(view, id), millis))
 
 export const recordFailure = (view: FleetView, id: ModelId, on: DeviceId, failure: LoadFailure): FleetView => ({
   ...view,

@@ -2,7 +2,6 @@
 import type { LoadFailed } from "@helixflow/schema/Errors"
 import { type DeviceId, type ModelId, makeReplicaId, type ReplicaId } from "@helixflow/schema/Ids"
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
-import { HashMap, Option } from "effect"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
 import type { LoadDecision } from "./Survey.ts"
@@ -59,12 +58,10 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
   const { id } = plan.spec
   // the scheduler's own entry began with the decision
   const took = now - (FleetView.replica(state.view, plan.replica)?.lastUsed ?? now)
-  const usual = Option.getOrElse(HashMap.get(state.loadMillis, id), () => took)
   return {
     state: {
       ...state,
-      view: FleetView.clearFailures(view, id),
-      loadMillis: HashMap.set(state.loadMillis, id, usual + 0.3 * (took - usual))
+      view: FleetView.loadTook(FleetView.clearFailures(view, id), id, took)
     },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: null })]
   }

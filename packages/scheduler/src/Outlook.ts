@@ -23,7 +23,7 @@ const loadingOf = (state: SchedulerState, model: ModelId, now: number): Loading 
     ? null
     : {
         elapsedMillis: Math.max(0, now - oldest.lastUsed),
-        usualMillis: Option.getOrNull(HashMap.get(state.loadMillis, model))
+        usualMillis: FleetView.demandFor(state.view, model).loadMillis
       }
 }
 
@@ -48,7 +48,7 @@ export const waitMillis = (state: SchedulerState, model: ModelId, position: numb
   const ready = readySlots(state, model)
   if (ready > 0) return hold === undefined ? null : ((position + 1) * hold) / ready
   const loading = loadingOf(state, model, now)
-  const usual = loading?.usualMillis ?? Option.getOrNull(HashMap.get(state.loadMillis, model))
+  const usual = FleetView.demandFor(state.view, model).loadMillis
   if (usual === null) return null
   const left = Math.max(0, usual - (loading?.elapsedMillis ?? 0))
   const slots = FleetView.model(state.view, model)?.slots ?? 1

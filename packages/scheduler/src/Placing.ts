@@ -13,6 +13,7 @@ import {
 import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import * as Decide from "./Decide.ts"
+import type * as Eviction from "./Eviction.ts"
 import * as FleetView from "./FleetView.ts"
 import { startLoad } from "./Loading.ts"
 import { retryAfterSeconds } from "./Outlook.ts"
@@ -69,17 +70,16 @@ const refusal = (decision: Decide.Decision, model: ModelId): LoadFailed | ModelR
   }
 }
 
+const wantedIn =
+  ({ queue }: SchedulerState): Eviction.Wanted =>
+  (model) =>
+    Queue.lane(queue, model).length > 0
+
 const queryOf = (
+  state: SchedulerState,
   spec: ModelSpec,
   { affinity = null, deadline, not, revision = null, since }: Arrival
-): Decide.Query => ({
-  spec,
-  not,
-  since,
-  deadline,
-  affinity,
-  revision
-})
+): Decide.Query => ({ spec, not, since, deadline, affinity, revision, wanted: wantedIn(state) })
 
 /** Whether what is decided for it says nothing of who comes behind: it takes fewer replicas than others. */
 const isParticular = ({ not, revision = null }: Arrival): boolean => not.length > 0 || revision !== null
@@ -106,7 +106,9 @@ export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Ar
   const { caller, deadline, model, not, request } = arrival
   const timeoutMillis = Math.max(0, deadline - now)
   const arrived = emit({ _tag: "Arrived", at: millis(now), request, model, caller, not, timeoutMillis })
-  const joined = join({ ...state, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
+  const known = FleetView.model(state.view, model) !== undefined
+  const view = known ? FleetView.asked(state.view, model, now) : state.view
+  const joined = join({ ...state, view, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
   return { ...joined, commands: [arrived, ...joined.commands] }
 }
 
@@ -134,7 +136,7 @@ const join = (
   const spec = FleetView.model(state.view, model)
   if (spec === undefined) return refused(new ModelNotFound({ model }))
   if (Queue.lane(state.queue, model).length === 0) {
-    const decision = Decide.decide(state.view, queryOf(spec, arrival), now, state.options)
+    const decision = Decide.decide(state.view, queryOf(state, spec, arrival), now, state.options)
     if (decision._tag === "Placed") {
       const { charged, queue } = Queue.charge(state.queue, model, arrival.caller, now)
       const { state: assigned, slot } = assign({ ...state, queue }, arrival, decision.replica, charged, now)
@@ -176,7 +178,7 @@ const keepLoaded = (state: SchedulerState, now: number): Step => {
   const commands: Array<Command> = []
   let current = state
   for (const spec of state.view.kept) {
-    const { load, until } = Decide.keep(current.view, spec, now, current.options)
+    const { load, until } = Decide.keep(current.view, spec, wantedIn(current), now, current.options)
     if (load === undefined) {
       current = { ...current, wakeAt: Math.min(current.wakeAt, until) }
       continue
@@ -213,7 +215,7 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
       commands.push(...refuse(waiting.ticket, waiting, new ModelNotFound({ model: waiting.model }), now))
       return { outcome: "refused", state: current }
     }
-    const decision = Decide.decide(current.view, queryOf(spec, waiting), now, current.options)
+    const decision = Decide.decide(current.view, queryOf(current, spec, waiting), now, current.options)
     if (decision._tag === "Placed") {
       const assigned = assign(current, waiting, decision.replica, charged, now)
       const { loadedAt } = decision.replica
@@ -236,7 +238,7 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
     const spec = FleetView.model(current.view, model)
     if (spec === undefined) continue
     for (const waiting of Queue.lane(current.queue, model)) {
-      const decision = Decide.decide(current.view, queryOf(spec, waiting), now, current.options)
+      const decision = Decide.decide(current.view, queryOf(current, spec, waiting), now, current.options)
       if (decision._tag === "Load") {
         const started = startLoad(current, spec, decision, now)
         commands.push(...started.commands)
@@ -252,7 +254,7 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
 
 const timeout = (state: SchedulerState, waiting: Queue.Waiting, now: number): QueueTimeout => {
   const spec = FleetView.model(state.view, waiting.model)
-  const decision = spec && Decide.decide(state.view, queryOf(spec, waiting), now, state.options)
+  const decision = spec && Decide.decide(state.view, queryOf(state, spec, waiting), now, state.options)
   const reasons = decision !== undefined && "reasons" in decision ? decision.reasons : []
   return new QueueTimeout({
     model: waiting.model,
@@ -270,7 +272,7 @@ export const failExhausted = (state: SchedulerState, spec: ModelSpec, now: numbe
   const commands: Array<Command> = []
   let { queue } = state
   for (const waiting of Queue.lane(queue, spec.id)) {
-    const error = Decide.exhausted(state.view, queryOf(spec, waiting), now, state.options)
+    const error = Decide.exhausted(state.view, queryOf(state, spec, waiting), now, state.options)
     if (error === undefined) continue
     queue = Queue.remove(queue, spec.id, waiting.ticket)
     commands.push(...refuse(waiting.ticket, waiting, error, now))

@@ -88,7 +88,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions = def
       const { queue, view } = cell.state()
       const spec = FleetView.model(view, model)
       if (spec === undefined) return yield* new ModelNotFound({ model })
-      return explain(view, spec, Queue.lane(queue, model).length, yield* Clock.currentTimeMillis, options)
+      return explain(view, spec, (model) => Queue.lane(queue, model).length, yield* Clock.currentTimeMillis, options)
     }),
     View: Effect.fn("SchedulerActor.View")(function* () {
       yield* cell.refreshModels

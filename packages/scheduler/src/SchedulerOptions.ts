@@ -15,6 +15,11 @@ export interface SchedulerOptions {
   readonly drainTimeout: number
   /** How long a request waits before a replica that is busy with other models' requests must make room for its model. */
   readonly patience: number
+  /** How long a replica that was loaded stays at least while others wait for it; an idle one at most, if a load takes longer. */
+  readonly minResidency: number
+  /** How many times as long as its load took a replica stays while others wait for it, but no longer than `maxResidency`. */
+  readonly groupFactor: number
+  readonly maxResidency: number
   /** How long a failed replica is left to its supervisor before the scheduler replaces it. */
   readonly failedGrace: number
   /** How long a request is kept from a replica that failed it and is the only one, unless it became ready again since. */
@@ -34,6 +39,9 @@ export const defaults: SchedulerOptions = {
   loadTimeout: 600_000,
   drainTimeout: 300_000,
   patience: 2_000,
+  minResidency: 2_000,
+  groupFactor: 2,
+  maxResidency: 30_000,
   failedGrace: 5_000,
   exclusion: 1_000,
   hold: 500,

@@ -105,8 +105,6 @@ export interface SchedulerState {
   readonly heldBy: HashMap.HashMap<RequestId, ReservationId>
   /** Exponentially weighted mean of how long a model's slots are held, for an honest `retry-after`. */
   readonly holdMillis: HashMap.HashMap<ModelId, number>
-  /** Exponentially weighted mean of how long a model's loads take, making room included. */
-  readonly loadMillis: HashMap.HashMap<ModelId, number>
   /** Tells the claims of this scheduler from those of one before it. */
   readonly incarnation: string
   readonly nextTicket: number
@@ -128,7 +126,6 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
   slots: HashMap.empty(),
   heldBy: HashMap.empty(),
   holdMillis: HashMap.empty(),
-  loadMillis: HashMap.empty(),
   incarnation: now.toString(36),
   nextTicket: 0,
   nextClaim: 0,

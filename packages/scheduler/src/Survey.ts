@@ -13,6 +13,7 @@ import { HashMap } from "effect"
 import * as DeviceIndex from "./DeviceIndex.ts"
 import * as Eviction from "./Eviction.ts"
 import * as Fit from "./Fit.ts"
+import * as FleetIndex from "./FleetIndex.ts"
 import * as FleetView from "./FleetView.ts"
 import { compareIds, policies } from "./Policy.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
@@ -43,14 +44,17 @@ export type Source = (
   after?: string | null
 ) => Iterable<DeviceIndex.Placed>
 
-/** Devices whose evictions are compared: those whose longest unused replicas are unused longest. */
+/** Devices whose evictions are compared: those whose least valuable replicas are worth least. */
 const comparedEvictions = 64
+
+/** Devices that are looked at where nobody may leave yet. Each of them says when somebody may. */
+const mostDeferred = 64
 
 /** Devices that reasons are told of. */
 const toldDevices = 64
 
 const indexed = (view: FleetView.FleetView, spec: ModelSpec): Source => {
-  const index = FleetView.indexOf(view)
+  const index = FleetIndex.indexOf(view)
   return (kind, order, needed, after) =>
     DeviceIndex.inOrder(index, (device) => device.kind === kind && Fit.suits(spec, device), order, needed, after)
 }
@@ -61,7 +65,7 @@ export const scanned =
   (kind, order, needed, after = null) =>
     entries
       .flatMap(({ status: { device } }) => {
-        const profile = FleetView.profileOf(view, device.id)
+        const profile = FleetIndex.profileOf(view, device.id)
         const at = profile && DeviceIndex.place(order, profile)
         const listed = at != null && at.size >= needed && device.kind === kind && Fit.suits(spec, device)
         return listed ? [{ id: device.id, key: at.key }] : []
@@ -81,6 +85,7 @@ export interface Search {
   readonly evicts: boolean
   /** Whether replicas with requests may leave too, or when they will; `Infinity`: never. */
   readonly patientUntil: number
+  readonly wanted: Eviction.Wanted
 }
 
 /** Looks for a place to load the model on. */
@@ -108,11 +113,12 @@ type KindSource = (order: DeviceIndex.Order, needed: number, after?: string | nu
 
 const surveyKind = (
   view: FleetView.FleetView,
-  { evicts, patientUntil, spec }: Search,
+  search: Search,
   devices: KindSource,
   now: number,
   options: SchedulerOptions
 ): Survey => {
+  const { evicts, patientUntil, spec } = search
   const failures = FleetView.failuresOf(view, spec.id)
   const failing = (id: DeviceId) => {
     const failure = failures.get(id)
@@ -136,11 +142,11 @@ const surveyKind = (
   const fitting = freePlace(view, spec, devices, failing)
   if (fitting !== undefined) return { load: fitting, possible, broken: undefined, until }
   if (!evicts) return { load: undefined, possible, broken: undefined, until }
-  const busy = now >= patientUntil
-  const load = roomMade(view, spec, devices, failing, busy, now, options)
-  if (load !== undefined) return { load, possible, broken: undefined, until }
-  const patience = busy ? Number.POSITIVE_INFINITY : patientUntil
-  return { load, possible, broken: undefined, until: Math.min(until, patience, nextAbandoned(view, now, options)) }
+  const room = roomMade(view, search, devices, failing, now, options)
+  if (room.load !== undefined) return { load: room.load, possible, broken: undefined, until }
+  const patience = now >= patientUntil ? Number.POSITIVE_INFINITY : patientUntil
+  const sooner = Math.min(until, patience, room.until, nextAbandoned(view, now, options))
+  return { load: undefined, possible, broken: undefined, until: sooner }
 }
 
 /** The best device with enough memory free, by the model's policy. */
@@ -167,42 +173,50 @@ const freePlace = (
   return (turns ? first(DeviceIndex.sortKey(cursor)) : undefined) ?? first(null)
 }
 
-/** The device where making room loses least: the most recently used of those who leave was used longest ago, whatever the policy. */
+/** The device where making room loses least, whatever the policy; without one, when there may be one. */
 const roomMade = (
   view: FleetView.FleetView,
-  spec: ModelSpec,
+  { patientUntil, spec, wanted }: Search,
   devices: KindSource,
   failing: (id: DeviceId) => FleetView.LoadFailure | undefined,
-  busy: boolean,
   now: number,
   options: SchedulerOptions
-): LoadDecision | undefined => {
+): Pick<Survey, "load" | "until"> => {
+  const impatient = now >= patientUntil
   let best: { readonly device: FleetView.DeviceEntry; readonly eviction: Eviction.Eviction } | undefined
+  let until = Number.POSITIVE_INFINITY
   let compared = 0
-  for (const { id, key } of devices(busy ? "all" : "idle", spec.claim)) {
-    // nobody further on has anything that is unused for longer
-    if (best !== undefined && (key > best.eviction.lastUsed || compared >= comparedEvictions)) break
+  let deferred = 0
+  for (const { id } of devices(impatient ? "all" : "idle", spec.claim)) {
+    if (best === undefined ? deferred >= mostDeferred : compared >= comparedEvictions) break
     const device = FleetView.device(view, id)
     if (device === undefined || failing(id) !== undefined || Fit.spreadOver(view, spec, device) !== undefined) continue
     compared += 1
     const missing = Math.max(0, spec.claim - device.free)
     const must = Fit.conflicts(view, spec, device)
-    const evict = (busy: boolean) => Eviction.evict(view, id, spec.id, missing, busy, now, options, must)
-    const eviction = evict(false) ?? (busy ? evict(true) : undefined)
-    if (eviction === undefined) continue
-    const earlier =
+    const evict = (busy: boolean) =>
+      Eviction.evict(view, { device: id, model: spec.id, missing, busy, must, wanted }, now, options)
+    const idle = evict(false)
+    const found = idle.eviction === undefined && impatient ? evict(true) : idle
+    const { eviction } = found
+    if (eviction === undefined) {
+      until = Math.min(until, found.until)
+      if (found.until < Number.POSITIVE_INFINITY) deferred += 1
+      continue
+    }
+    const less =
       best === undefined ||
-      eviction.lastUsed < best.eviction.lastUsed ||
-      (eviction.lastUsed === best.eviction.lastUsed && compareIds(id, best.device.status.device.id) < 0)
-    if (earlier) best = { device, eviction }
+      eviction.loss < best.eviction.loss ||
+      (eviction.loss === best.eviction.loss && compareIds(id, best.device.status.device.id) < 0)
+    if (less) best = { device, eviction }
   }
-  if (best === undefined) return undefined
+  if (best === undefined) return { load: undefined, until }
   const { device, eviction } = best
   const { id, total } = device.status.device
   const state = { cursor: FleetView.cursor(view, spec.id) }
   const free = device.free + eviction.bytes
   const score = policies[spec.policy].load({ id, free, total, needed: spec.claim }, state)
-  return { _tag: "Load", device: id, evict: eviction.replicas, score }
+  return { load: { _tag: "Load", device: id, evict: eviction.replicas, score }, until }
 }
 
 /** When the next failed replica will count as abandoned; `Infinity` if none will. */
@@ -221,7 +235,7 @@ const nextAbandoned = (view: FleetView.FleetView, now: number, options: Schedule
 export const reasons = (view: FleetView.FleetView, spec: ModelSpec, now: number): ReadonlyArray<Reason> => {
   const told: Array<Reason> = []
   let left = toldDevices
-  for (const { id } of DeviceIndex.inOrder(FleetView.indexOf(view), () => true, "whole", 0)) {
+  for (const { id } of DeviceIndex.inOrder(FleetIndex.indexOf(view), () => true, "whole", 0)) {
     const device = FleetView.device(view, id)
     if (left-- === 0 || device === undefined) break
     told.push(...Fit.fit(view, spec, device, now).reasons)

@@ -54,6 +54,8 @@ export interface World {
   readonly arrivals: ReadonlyArray<Arrival>
   /** The course of the `nth` load of a model, counted from 0. */
   readonly loadOf: (model: ModelId, nth: number) => LoadCourse
+  /** What a client asks for next, once a request of its has ended. */
+  readonly next?: (outcome: Outcome, now: number) => Arrival | undefined
 }
 
 /** What became of a request. */
@@ -299,7 +301,12 @@ class Run {
     const placed = this.placements.get(ticket)
     this.placements.delete(ticket)
     const waitedMillis = placed?.queuedMillis ?? this.now - arrival.at
-    this.outcomes.push({ arrival, placed, waitedMillis, ...how })
+    const outcome = { arrival, placed, waitedMillis, ...how }
+    this.outcomes.push(outcome)
+    const next = this.world.next?.(outcome, this.now)
+    if (next !== undefined) {
+      this.agenda.add({ at: next.at, order: next.order, happening: { _tag: "Arrives", arrival: next } })
+    }
   }
 
   private grant({ cold, slot, ticket }: State.Grant): void {

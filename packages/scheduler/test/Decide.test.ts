@@ -61,7 +61,12 @@ const decide = (
   spec: ModelSpec,
   query: Partial<Omit<Decide.Query, "spec">> = {}
 ): Decide.Decision =>
-  Decide.decide(fleet, { spec, not: [], since: now, deadline: now + 10_000, ...query }, now, defaults)
+  Decide.decide(
+    fleet,
+    { spec, not: [], since: now, deadline: now + 10_000, wanted: () => false, ...query },
+    now,
+    defaults
+  )
 
 /** The view after a load of the model failed on the device. */
 const failedOn = (fleet: FleetView.FleetView, spec: ModelSpec, on: DeviceId, until: number) =>
@@ -148,7 +153,7 @@ describe("the model fits", () => {
 })
 
 describe("the model fits only if others leave", () => {
-  it("the longest unused idle replica leaves, where that loses least", () => {
+  it("the least wanted idle replica leaves, where that loses least", () => {
     const fleet = view(
       [device(0, 200), device(1, 100)],
       [a, b, c],
@@ -268,7 +273,7 @@ describe("an explanation", () => {
       deviceId(2),
       now + 10
     )
-    const explanation = explain(fleet, spec, 3, now, defaults)
+    const explanation = explain(fleet, spec, () => 3, now, defaults)
     expect(explanation).toMatchObject({ decision: "queued", chosen: null, waiting: 3 })
     expect(
       explanation.devices.map(({ device, reasons, waitingHelps }) => [
@@ -286,7 +291,7 @@ describe("an explanation", () => {
 
   it("names who would leave", () => {
     const fleet = view([device(0, 100)], [a, b], [{ of: b, on: 0 }])
-    expect(explain(fleet, a, 0, now, defaults)).toMatchObject({
+    expect(explain(fleet, a, () => 0, now, defaults)).toMatchObject({
       decision: "placed",
       summary: "a fits on local/cpu:0: needs 100 B, 0 B free, once local/cpu:0/b#0 made room"
     })
@@ -342,7 +347,7 @@ describe("a model asks for", () => {
 
   it("replicas to be kept: they are loaded unasked, evicting nobody busy, and never evicted themselves", () => {
     const kept = model("kept", { replicas: 2, placing: { minReplicas: 2 } })
-    const keep = (fleet: FleetView.FleetView) => Decide.keep(fleet, kept, now, defaults).load
+    const keep = (fleet: FleetView.FleetView) => Decide.keep(fleet, kept, () => false, now, defaults).load
     expect(keep(view([device(0, 100)], [kept]))).toMatchObject({ device: "local/cpu:0" })
     expect(keep(view([device(0, 100)], [kept, a], [{ of: a, on: 0 }]))).toMatchObject({ evict: ["local/cpu:0/a#0"] })
     expect(keep(view([device(0, 100)], [kept, a], [{ of: a, on: 0, taken: 1 }]))).toBeUndefined()

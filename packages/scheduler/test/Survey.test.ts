@@ -5,6 +5,7 @@ import { Bytes, DeviceId, Millis, ModelId, makeReplicaId, ReservationId } from "
 import { type ModelSpec, type PolicyName, ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
 import * as FastCheck from "effect/FastCheck"
+import * as FleetIndex from "../src/FleetIndex.ts"
 import * as FleetView from "../src/FleetView.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
 import * as Survey from "../src/Survey.ts"
@@ -20,6 +21,7 @@ const deviceOf = (index: number, total: number) =>
   })
 
 const policies: ReadonlyArray<PolicyName> = ["best-fit", "first-fit", "round-robin", "least-loaded", "affinity"]
+const wanted = (id: ModelId) => id < "c"
 const names = ["a", "b", "c", "d", "e", "f"]
 const figures = FastCheck.record({
   weights: FastCheck.integer({ min: 0, max: 60 }),
@@ -40,6 +42,7 @@ const step = FastCheck.oneof(
   FastCheck.record({
     op: FastCheck.constant("load" as const),
     ready: FastCheck.constantFrom(true, true, true, true, false),
+    fresh: FastCheck.constantFrom(true, false, false, false),
     model: nat,
     on: nat,
     at: FastCheck.nat(100)
@@ -63,7 +66,9 @@ const step = FastCheck.oneof(
     free: FastCheck.integer({ min: -20, max: 100 })
   }),
   FastCheck.record({ op: FastCheck.constant("fail" as const), model: nat, on: nat, until: FastCheck.nat(200) }),
-  FastCheck.record({ op: FastCheck.constant("cursor" as const), model: nat, on: nat })
+  FastCheck.record({ op: FastCheck.constant("cursor" as const), model: nat, on: nat }),
+  FastCheck.record({ op: FastCheck.constant("ask" as const), model: nat, at: FastCheck.nat(1e7) }),
+  FastCheck.record({ op: FastCheck.constant("took" as const), model: nat, millis: FastCheck.nat(60) })
 )
 type Step = typeof step extends FastCheck.Arbitrary<infer A> ? A : never
 
@@ -99,7 +104,8 @@ const apply = (
       const loading = FleetView.assumeLoad(view, status, spec.claim, step.at)
       if (!step.ready) return loading
       const ready = new ReplicaStatus({ ...status, state: "ready" })
-      return FleetView.updateReplica(loading, replica, () => ({ life: "running", status: ready }))
+      const loadedAt = step.fresh ? step.at : null
+      return FleetView.updateReplica(loading, replica, () => ({ life: "running", status: ready, loadedAt }))
     }
     case "use": {
       const id = replicaAt(step.which)
@@ -132,6 +138,14 @@ const apply = (
         until: step.until
       })
     }
+    case "ask": {
+      const spec = modelAt(step.model)
+      return spec === undefined ? view : FleetView.asked(view, spec.id, step.at)
+    }
+    case "took": {
+      const spec = modelAt(step.model)
+      return spec === undefined ? view : FleetView.loadTook(view, spec.id, step.millis)
+    }
     case "cursor": {
       const [spec, on] = [modelAt(step.model), deviceAt(step.on)]
       return spec === undefined || on === undefined ? view : FleetView.moveCursor(view, spec.id, on)
@@ -162,13 +176,13 @@ describe("the index", () => {
           steps.forEach((step, n) => {
             view = apply(view, specs, devices, step, n)
             // asked now and then, so that the index is brought up to date by one step and by many
-            if (n % 3 === 0) FleetView.indexOf(view)
+            if (n % 3 === 0) FleetIndex.indexOf(view)
           })
           const entries = Array.from(HashMap.values(view.devices))
           for (const spec of specs) {
             for (const search of [
-              { spec, evicts: false, patientUntil: 0 },
-              { spec, evicts: true, patientUntil: 100 }
+              { spec, evicts: false, patientUntil: 0, wanted },
+              { spec, evicts: true, patientUntil: 100, wanted }
             ]) {
               const pinned = entries.filter(
                 ({ status }) =>
@@ -198,11 +212,12 @@ describe("the index", () => {
     let view = FleetView.withModels(FleetView.empty, [kept, other])
     view = FleetView.observeDevice(view, new DeviceStatus({ device, free: Bytes.make(100), claims: [], version: 0 }))
     for (const n of [0, 1]) {
-      view = apply(view, [kept], [device], { op: "load", ready: true, model: 0, on: 0, at: n }, n)
+      view = apply(view, [kept], [device], { op: "load", ready: true, fresh: false, model: 0, on: 0, at: n }, n)
     }
     const large = model("l", { weights: 60 })
     const huge = model("h", { weights: 1000 })
-    const search = (spec: ModelSpec) => Survey.survey(view, { spec, evicts: true, patientUntil: 0 }, 50, defaults)
+    const search = (spec: ModelSpec) =>
+      Survey.survey(view, { spec, evicts: true, patientUntil: 0, wanted }, 50, defaults)
     // 50 claimed by each of the two: one may go, not both
     expect(search(other).load?.evict).toEqual([makeReplicaId(device.id, kept.id, 0)])
     expect(search(large).load).toBeUndefined()

@@ -47,7 +47,7 @@ export class DeviceVerdict extends Schema.Class<DeviceVerdict>("DeviceVerdict")(
   /** Lower is better; comparable only within a policy. */
   score: Schema.NullOr(Schema.Number),
   reasons: Schema.Array(Reason),
-  /** Who would have to leave the device first, the longest unused before the others; with requests they finish them. */
+  /** Who would have to leave the device first, those with which least is lost before the others; with requests they finish them. */
   evict: Schema.Array(ReplicaId).pipe(
     Schema.propertySignature,
     Schema.withConstructorDefault((): ReadonlyArray<ReplicaId> => [])

@@ -1,0 +1,46 @@
+/**
+ * How much a model is wanted, and what it costs to bring it back: what decides who leaves when room has to be made.
+ *
+ * Arrivals are counted with a weight that halves every `halfLife`. Of such a count c at time t the level `log2(c) + t / halfLife` is
+ * kept, which stays the same while nobody asks: between two models, the order of the levels is the order of the counts at any later
+ * time. So a level is a key that an index can be ordered by, where a count would change with every millisecond.
+ */
+
+/** Milliseconds. Long enough to tell what is asked for every few minutes from what was asked for once. */
+export const halfLife = 600_000
+
+export interface Demand {
+  readonly level: number
+  /** Exponentially weighted mean of how long the model's loads take, making room included; null before the first. */
+  readonly loadMillis: number | null
+}
+
+export const none: Demand = { level: Number.NEGATIVE_INFINITY, loadMillis: null }
+
+/** The level of a single arrival at that time. */
+export const levelAt = (now: number): number => now / halfLife
+
+/** `log2(2^a + 2^b)`, where neither power need be a number that can be held. */
+export const sum = (a: number, b: number): number => {
+  const more = Math.max(a, b)
+  return more === Number.NEGATIVE_INFINITY ? more : more + Math.log2(1 + 2 ** (Math.min(a, b) - more))
+}
+
+export const arrived = (demand: Demand, now: number): Demand => ({ ...demand, level: sum(demand.level, levelAt(now)) })
+
+/** How much the latest load says of the next. */
+const recency = 0.3
+
+export const loaded = (demand: Demand, millis: number): Demand => {
+  const usual = demand.loadMillis ?? millis
+  return { ...demand, loadMillis: usual + recency * (millis - usual) }
+}
+
+/** A process that starts, and a disk that is read: what a load takes of which none was seen. */
+const startMillis = 500
+const bytesPerMilli = 2 ** 20
+
+/** Milliseconds that bringing a model back takes, which claims so many bytes. */
+export const reloadMillis = ({ loadMillis }: Demand, bytes: number): number =>
+  // one that takes no time has no order
+  Math.max(1, loadMillis ?? startMillis + bytes / bytesPerMilli)

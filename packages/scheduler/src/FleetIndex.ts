@@ -1,0 +1,41 @@
+/** The index of a view's devices: what it holds of each, and how it is brought up to date. */
+import type { DeviceId } from "@helixflow/schema/Ids"
+import * as DeviceIndex from "./DeviceIndex.ts"
+import * as FleetView from "./FleetView.ts"
+
+/** The devices in every order. */
+export const indexOf = (view: FleetView.FleetView): DeviceIndex.DeviceIndex => {
+  const cell = view.index
+  if (cell.current !== null) return cell.current
+  let index = cell.base
+  for (const id of cell.stale) {
+    const profile = profileOf(view, id)
+    if (profile !== undefined) index = DeviceIndex.set(index, id, profile)
+  }
+  cell.current = index
+  return index
+}
+
+/** What the index knows of a device. An upper bound of what may leave, whatever the time: who chooses looks again. */
+export const profileOf = (view: FleetView.FleetView, id: DeviceId): DeviceIndex.Profile | undefined => {
+  const entry = FleetView.device(view, id)
+  if (entry === undefined) return undefined
+  const { kind, name, total } = entry.status.device
+  let loading = false
+  const idle = { value: Number.POSITIVE_INFINITY, bytes: 0 }
+  const all = { value: Number.POSITIVE_INFINITY, bytes: 0 }
+  for (const id of FleetView.replicasOn(view, entry.status.device.id)) {
+    const replica = FleetView.replica(view, id)
+    if (replica === undefined) continue
+    const state = FleetView.stateOf(replica)
+    if (state === "loading") loading = true
+    if ((state !== "ready" && state !== "failed") || !FleetView.mayLeave(view, replica)) continue
+    const bytes = FleetView.bytesOf(view, replica)
+    const value = FleetView.valueOf(view, replica)
+    for (const leaving of state === "failed" || replica.taken === 0 ? [idle, all] : [all]) {
+      leaving.value = Math.min(leaving.value, value)
+      leaving.bytes += bytes
+    }
+  }
+  return { kind, name, total, free: entry.free, loading, idle, all }
+}
