@@ -21,8 +21,8 @@ export const ChatForm = Schema.TaggedStruct("Chat", {
   identity: Identity,
   /** What the client called it on its connection. */
   request: Schema.optional(Schema.String),
-  /** How many requests there were on the connection before. */
-  turn: Schema.optional(Schema.Int),
+  /** When it was asked, among the requests of its session: the later have the greater. */
+  order: Schema.optional(Schema.Int),
   n: Schema.Int,
   includeUsage: Schema.Boolean,
   logprobs: Schema.Boolean,

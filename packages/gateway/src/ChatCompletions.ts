@@ -1,5 +1,6 @@
 /** `POST /v1/chat/completions`. */
 import { HttpServerResponse } from "@effect/platform"
+import type { SessionId } from "@helixflow/schema/Ids"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import { Effect } from "effect"
 import { answerOf, ChatForm, encoderOf } from "./AnswerForm.ts"
@@ -21,7 +22,9 @@ const decode = decodeBody(OpenAiChatRequest)
 interface Connected {
   readonly connection: string
   readonly request: string
-  readonly turn: number
+  readonly order: number
+  /** Is told what the completion is called, and whether it is kept, before it begins. */
+  readonly begins: (completion: SessionId, kept: boolean) => void
 }
 
 /** Begins what a body asks for. */
@@ -39,13 +42,14 @@ export const accept = Effect.fnUntraced(function* (body: OpenAiChatRequest, conn
   const form = ChatForm.make({
     identity,
     request: connected?.request,
-    turn: connected?.turn,
+    order: connected?.order,
     n: request.n,
     includeUsage: body.stream_options?.include_usage === true,
     logprobs: body.logprobs === true,
     tools: offeredTools(body).length > 0 ? { parallel: body.parallel_tool_calls !== false } : null
   })
   const keep = keeping(body, (yield* Principal).tenant, form, connected?.connection)
+  connected?.begins(identity.id, keep !== undefined)
   return { form, generation: yield* begin("chat", identity.id, [request], keep) }
 }, inParam("messages"))
 

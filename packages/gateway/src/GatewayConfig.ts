@@ -144,6 +144,23 @@ export const settings = {
     fallback: () => 2_000,
     parse: parseCount
   }),
+  webSocketStall: Setting.make({
+    name: "HELIX_WS_STALL_TIMEOUT",
+    defaultText: "`30s`",
+    description:
+      "How long a WebSocket's client may leave unread what is sent to it, once that is more than 256 KiB, before it is cut off.",
+    fallback: () => 30_000,
+    parse: Setting.parseDuration
+  }),
+  webSocketIdle: Setting.make({
+    name: "HELIX_WS_IDLE_TIMEOUT",
+    defaultText: "`1h`",
+    description:
+      "How long a WebSocket connection is kept that has no request in progress, listens to no topic and says nothing, whether it answers " +
+      "pings or not. `never`: as long as it answers.",
+    fallback: () => 3_600_000,
+    parse: (text) => (text === "never" ? Either.right(Number.POSITIVE_INFINITY) : Setting.parseDuration(text))
+  }),
   webSocketCompression: Setting.make({
     name: "HELIX_WS_COMPRESSION",
     defaultText: "`false`",
@@ -224,6 +241,10 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     readonly jwt: Option.Option<TokenPolicy>
     readonly webSockets: number
     readonly webSocketsPerKey: number
+    /** Milliseconds. */
+    readonly webSocketStall: number
+    /** Milliseconds; infinite: never. */
+    readonly webSocketIdle: number
     readonly webSocketCompression: boolean
     /** None: the one in the data folder. */
     readonly bootstrapKey: Option.Option<Redacted.Redacted>
@@ -240,6 +261,8 @@ export class GatewayConfig extends Context.Tag("@helixflow/gateway/GatewayConfig
     jwt: tokenPolicy,
     webSockets: settings.webSockets.config,
     webSocketsPerKey: settings.webSocketsPerKey.config,
+    webSocketStall: settings.webSocketStall.config,
+    webSocketIdle: settings.webSocketIdle.config,
     webSocketCompression: settings.webSocketCompression.config,
     bootstrapKey: settings.bootstrapKey.config
   }).pipe(

@@ -47,7 +47,8 @@ const notListed = (model: string, folders: ReadonlyArray<string>) =>
 
 const start = Effect.gen(function* () {
   const startedAt = performance.now()
-  const { allowedHosts, httpPort, httpsPort, webSocketCompression, webSockets, webSocketsPerKey } = yield* GatewayConfig
+  const config = yield* GatewayConfig
+  const { allowedHosts, httpPort, httpsPort } = config
   const { modelsDirs } = yield* RuntimeConfig
   const key = yield* BootstrapKey.obtain
   const certificate = yield* Certificates.obtain()
@@ -67,9 +68,11 @@ const start = Effect.gen(function* () {
           WebSocketLimits,
           Effect.map(WebSocketLimits, (defaults) => ({
             ...defaults,
-            connections: webSockets,
-            perPrincipal: webSocketsPerKey,
-            compression: webSocketCompression
+            connections: config.webSockets,
+            perPrincipal: config.webSocketsPerKey,
+            stallMillis: config.webSocketStall,
+            idleMillis: config.webSocketIdle,
+            compression: config.webSocketCompression
           }))
         )
       ),

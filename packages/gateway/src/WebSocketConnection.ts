@@ -1,46 +1,56 @@
 /**
- * One open WebSocket as the gateway writes to it. What waits to be sent is bounded: a writer of a stream waits until the client has
- * read, one of events leaves them out, and a client that reads nothing for too long is cut off.
+ * One open WebSocket as the gateway reads and writes it. What waits to be sent is bounded: a writer of a stream waits until the client
+ * has read, one of events leaves them out, and a client that reads nothing for too long is cut off. A client that does not read is not
+ * read from either, whatever it asks for.
  */
 import { randomUUID } from "node:crypto"
-import type { SessionId } from "@helixflow/schema/Ids"
-import { Effect, type Fiber } from "effect"
+import { Attribute, byAttributes, webSocketMessages } from "@helixflow/runtime/Telemetry"
+import { Effect } from "effect"
 import type { WebSocket } from "ws"
 import type { ErrorBody } from "./OpenAiErrors.ts"
 import type { PrincipalShape } from "./Principal.ts"
 import type { WebSocketLimitsShape } from "./WebSocketLimits.ts"
+import type { RunningRequest } from "./WebSocketRequests.ts"
 
-/** Codes of RFC 6455, section 7.4.1, and of its registry. */
-export const CloseCode = { normal: 1000, goingAway: 1001, unsupported: 1003, policy: 1008, internal: 1011 } as const
+/** Codes of RFC 6455, section 7.4.1, and one of those that it leaves to servers. */
+export const CloseCode = {
+  goingAway: 1001,
+  unsupported: 1003,
+  policy: 1008,
+  takenOver: 4001
+} as const
 
-/** Milliseconds that a client has to answer a close. */
-const closeMillis = 1_000
-
-export interface RunningRequest {
-  readonly fiber: Fiber.RuntimeFiber<void>
-  /** How it is known to others, once it is. */
-  readonly progress: { completion: SessionId | undefined }
-}
+const countMessage = byAttributes(webSocketMessages, [Attribute.direction])
 
 export class WebSocketConnection {
   /** What the client resumes by; that of an earlier connection, once it has resumed one. */
   session = `ws_${randomUUID().replaceAll("-", "")}`
+  /** Whether there was a request that is known by the session. */
+  hasAsked = false
   /** Requests in progress, by the client's ids. */
   readonly requests = new Map<string, RunningRequest>()
-  /** How many requests there have been. */
-  turns = 0
   /** What ends each subscription, by topic. */
   readonly topics = new Map<string, () => void>()
   /** When the client last gave a sign of life, in milliseconds of `performance.now()`. */
   heardAt = performance.now()
-  #waiting = 0
+  /** When the client last said something. */
+  usedAt = this.heardAt
+  /** Why it is to be closed as soon as its requests have ended. */
+  dismissed: string | undefined
+  /** Messages that have come and can't be taken yet: no more than one read of the socket brings. */
+  #deferred: Array<string> = []
+  /** How many messages are being done that no other may overtake. */
+  #held = 0
   #stalled: ReturnType<typeof setTimeout> | undefined
   #readers: Array<() => void> = []
 
   constructor(
     readonly socket: WebSocket,
-    readonly principal: PrincipalShape,
-    private readonly limits: WebSocketLimitsShape
+    public principal: PrincipalShape,
+    /** What the client has shown for it; never to be logged. */
+    readonly authorization: string | undefined,
+    private readonly limits: WebSocketLimitsShape,
+    private readonly take: (connection: WebSocketConnection, text: string) => void
   ) {}
 
   get isOpen(): boolean {
@@ -49,23 +59,43 @@ export class WebSocketConnection {
 
   /** Whether more waits to be sent than may. */
   get isFull(): boolean {
-    return this.#waiting > this.limits.bufferedBytes
+    return this.socket.bufferedAmount > this.limits.bufferedBytes
+  }
+
+  /** Neither in the middle of something nor listening. */
+  get isIdle(): boolean {
+    return this.requests.size === 0 && this.topics.size === 0 && this.#held === 0
+  }
+
+  /** A message has come. */
+  receive(text: string): void {
+    if (!this.isOpen) return
+    this.heardAt = performance.now()
+    this.usedAt = this.heardAt
+    countMessage(1, "received")
+    if (this.#isBlocked) this.#deferred.push(text)
+    else this.take(this, text)
+  }
+
+  /** Takes no further message until what this gives is called: so messages are done in their order, and wait in the client. */
+  hold(): () => void {
+    this.#held++
+    this.socket.pause()
+    let held = true
+    return () => {
+      if (held) this.#held--
+      held = false
+      this.#goOn()
+    }
   }
 
   send(text: string): void {
     if (!this.isOpen) return
-    const size = text.length
-    this.#waiting += size
-    this.socket.send(text, () => {
-      this.#waiting -= size
-      if (!this.isFull) this.#released()
-    })
-    if (this.isFull && this.#stalled === undefined) {
-      this.#stalled = setTimeout(
-        () => this.close(CloseCode.policy, "The client does not read."),
-        this.limits.stallMillis
-      )
-    }
+    countMessage(1, "sent")
+    this.socket.send(text, this.#sent)
+    if (this.#stalled !== undefined || !this.isFull) return
+    this.socket.pause()
+    this.#stalled = setTimeout(() => this.close(CloseCode.policy, "The client does not read."), this.limits.stallMillis)
   }
 
   sendError(error: ErrorBody["error"], id?: string): void {
@@ -82,24 +112,58 @@ export class WebSocketConnection {
     })
   })
 
+  /** Closes it once its requests have ended. */
+  dismiss(reason: string): void {
+    this.dismissed = reason
+    this.closeIfDismissed()
+  }
+
+  /** To be called when a request has ended. */
+  closeIfDismissed(): void {
+    if (this.dismissed !== undefined && this.requests.size === 0) this.close(CloseCode.policy, this.dismissed)
+  }
+
   /** Says why, and does not wait for ever to be understood. */
   close(code: number, reason: string): void {
+    this.#deferred = []
     this.socket.close(code, reason)
-    setTimeout(() => this.socket.terminate(), closeMillis).unref()
+    setTimeout(() => this.socket.terminate(), this.limits.closeMillis).unref()
   }
 
   /** To be called when the socket has closed. */
   closed(): void {
     clearTimeout(this.#stalled)
+    this.#deferred = []
     for (const leave of this.topics.values()) leave()
     this.topics.clear()
   }
 
-  #released(): void {
+  get #isBlocked(): boolean {
+    return this.#held > 0 || this.#stalled !== undefined
+  }
+
+  readonly #sent = () => {
+    if (this.#stalled === undefined || this.isFull) return
     clearTimeout(this.#stalled)
     this.#stalled = undefined
     const readers = this.#readers
     this.#readers = []
     for (const reader of readers) reader()
+    this.#goOn()
+  }
+
+  /** Takes what has been put off, and then reads on. */
+  #goOn(): void {
+    if (this.#isBlocked) return
+    const deferred = this.#deferred
+    this.#deferred = []
+    for (const [index, text] of deferred.entries()) {
+      if (this.#isBlocked) {
+        this.#deferred = deferred.slice(index)
+        return
+      }
+      this.take(this, text)
+    }
+    if (!this.#isBlocked) this.socket.resume()
   }
 }

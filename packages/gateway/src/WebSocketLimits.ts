@@ -18,6 +18,10 @@ export interface WebSocketLimitsShape {
   readonly stallMillis: number
   /** Milliseconds between two pings; a connection that has been silent for two of them is cut off. */
   readonly heartbeatMillis: number
+  /** Milliseconds after which a connection is closed that asks for nothing and listens to nothing. */
+  readonly idleMillis: number
+  /** Milliseconds that a client has to answer a close. */
+  readonly closeMillis: number
   /** Whether messages are compressed for clients that offer it. */
   readonly compression: boolean
 }
@@ -32,6 +36,8 @@ export class WebSocketLimits extends Context.Reference<WebSocketLimits>()("@heli
     bufferedBytes: 256 * 1024,
     stallMillis: 30_000,
     heartbeatMillis: 30_000,
+    idleMillis: 3_600_000,
+    closeMillis: 1_000,
     compression: false
   })
 }) {}

@@ -1,18 +1,19 @@
 /** What is done for a client's messages. A request runs in a fiber of its own; its failure is a message and never the connection's end. */
 import { Runtime } from "@helixflow/runtime/Runtime"
-import { InvalidRequest, SessionNotFound } from "@helixflow/schema/Errors"
+import type { Kept } from "@helixflow/runtime/SessionStore"
+import { Cancelled, InvalidRequest, SessionNotFound, type StorageUnavailable } from "@helixflow/schema/Errors"
 import { SessionId } from "@helixflow/schema/Ids"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import type { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
 import { ClientMessage, messageTypes } from "@helixflow/schema/WebSocketMessages"
-import { Cause, Clock, Effect, Either, Option, ParseResult, Scope } from "effect"
+import { Cause, Clock, Effect, Either, type Fiber, Option, ParseResult, Scope } from "effect"
 import { Meter } from "./Admission.ts"
 import { type ChatForm, encoderOf, fromText, lastCertain } from "./AnswerForm.ts"
 import { accept } from "./ChatCompletions.ts"
 import { forEachBatch, type Generation, resume } from "./Generations.ts"
 import { defectBody, type HelixError, isHelixError, toBody } from "./OpenAiErrors.ts"
 import { toInvalidRequest } from "./ParameterIssue.ts"
-import { Principal } from "./Principal.ts"
+import { Principal, type PrincipalShape } from "./Principal.ts"
 import { newRequestId } from "./RequestInfo.ts"
 import { toUsageBody } from "./UsageBody.ts"
 import type { WebSocketConnection } from "./WebSocketConnection.ts"
@@ -77,9 +78,19 @@ const write = (
   })
 }
 
-/** Where a request on a connection has come: how it is known to others, once it is. */
+/** Where a request on a connection has come. */
 export interface Progress {
+  /** How it is known to others, once it is; also where it is known to nobody later, since it is not kept. */
   completion: SessionId | undefined
+  /** Whether its completion goes on without it. */
+  kept: boolean
+  /** Whether its client wanted it to end. */
+  cancelled: boolean
+}
+
+export interface RunningRequest {
+  readonly fiber: Fiber.RuntimeFiber<void>
+  readonly progress: Progress
 }
 
 const asObject = (body: unknown) =>
@@ -95,11 +106,11 @@ const withinLimits = <A, E, R>(request: Effect.Effect<A, E, R>) =>
     return yield* Effect.provideService(request, Meter, lease)
   })
 
-/** A chat, streamed in any case. */
+/** A chat, streamed in any case. `order`: of the session's requests the later have the greater. */
 export const createChat = (
   connection: WebSocketConnection,
   { body, id }: Extract<ClientMessage, { type: "chat.completions.create" }>,
-  turn: number,
+  order: number,
   progress: Progress
 ) =>
   Effect.gen(function* () {
@@ -114,8 +125,12 @@ export const createChat = (
       )
     }
     const chat = yield* Either.mapLeft(decodeChat({ ...given, stream: true }), toInvalidRequest)
-    const { form, generation } = yield* accept(chat, { connection: connection.session, request: id, turn })
-    progress.completion = form.identity.id
+    const { form, generation } = yield* accept(chat, {
+      connection: connection.session,
+      request: id,
+      order,
+      begins: (completion, kept) => Object.assign(progress, { completion, kept })
+    })
     yield* write(connection, id, form, generation, 0)
   }).pipe(withinLimits, Effect.scoped)
 
@@ -128,42 +143,61 @@ export interface Resumption {
   readonly skipped: number
 }
 
+export interface Resumptions {
+  readonly found: ReadonlyArray<Resumption>
+  /** What the client has asked for and there is not, by its names. */
+  readonly missing: ReadonlyArray<string>
+}
+
+/** A stream of the session that is resumed, as it is known without reading it. */
+interface Candidate {
+  readonly completion: SessionId
+  readonly form: ChatForm
+  readonly id: string
+  readonly ended: boolean
+}
+
+const candidateOf = ({ answer, ended, session }: Kept): ReadonlyArray<Candidate> => {
+  const form = fromText(answer)
+  return form._tag === "Chat" ? [{ completion: session, form, id: form.request ?? session, ended }] : []
+}
+
+/** Whether a session is that of a connection, and not a completion. */
+export const isConnections = (session: string): boolean => session.startsWith("ws_")
+
 /** What a client resumes: one completion, or the streams of a connection that was lost. */
-export const resumptions = (message: Extract<ClientMessage, { type: "resume" }>) =>
+export const resumptions = (
+  message: Extract<ClientMessage, { type: "resume" }>
+): Effect.Effect<Resumptions, SessionNotFound | StorageUnavailable | InvalidRequest, Runtime | Principal> =>
   Effect.gen(function* () {
     const { last_seq: last = -1, session } = message
     const { sessions } = yield* Runtime
     const notFound = new SessionNotFound({ session })
     if (sessions === null) return yield* notFound
     const { tenant } = yield* Principal
-    const read = (completion: SessionId) =>
-      Effect.map(sessions.read(completion, tenant), ({ keep, record }) => {
-        const form = fromText(keep.answer)
-        const ended = record.exit !== null
-        return form._tag === "Chat" ? [{ completion, form, id: form.request ?? completion, ended }] : []
-      })
-    const isConnection = session.startsWith("ws_")
-    const completions = isConnection ? yield* sessions.onConnection(session, tenant) : [SessionId.make(session)]
-    const found = (yield* Effect.forEach(completions, read))
-      .flat()
-      .sort((a, b) => (a.form.turn ?? 0) - (b.form.turn ?? 0))
-    const latest = found.at(-1)
+    const kept = isConnections(session)
+      ? yield* sessions.onConnection(session, tenant)
+      : [yield* sessions.describe(SessionId.make(session), tenant)]
+    const candidates = kept.flatMap(candidateOf).sort((a, b) => (a.form.order ?? 0) - (b.form.order ?? 0))
+    const latest = candidates.at(-1)
     if (latest === undefined) return yield* notFound
     if (typeof last === "object" && last !== null) {
-      return yield* Effect.forEach(Object.entries(last), ([id, seq]) => {
-        const named = found.findLast((stream) => stream.id === id)
-        return named === undefined
-          ? refuse(`The session has no request \`${id}\`.`, `last_seq.${id}`)
-          : Effect.succeed<Resumption>({ ...named, skipped: seq + 1 })
-      })
+      const found: Array<Resumption> = []
+      const missing: Array<string> = []
+      for (const [id, seq] of Object.entries(last)) {
+        const named = candidates.findLast((stream) => stream.id === id)
+        if (named === undefined) missing.push(id)
+        else found.push({ ...named, skipped: seq + 1 })
+      }
+      return { found, missing }
     }
-    if (found.some((stream) => stream !== latest && !stream.ended)) {
+    if (candidates.some((stream) => stream !== latest && !stream.ended)) {
       return yield* refuse(
         "Several requests of the session have not ended: 'last_seq' must be an object with the last seq of each, by its id.",
         "last_seq"
       )
     }
-    return [{ ...latest, id: message.id ?? latest.id, skipped: (last ?? -1) + 1 } satisfies Resumption]
+    return { found: [{ ...latest, id: message.id ?? latest.id, skipped: (last ?? -1) + 1 }], missing: [] }
   })
 
 export const resumeChat = (connection: WebSocketConnection, { completion, form, id, skipped }: Resumption) =>
@@ -183,19 +217,43 @@ export const resumeChat = (connection: WebSocketConnection, { completion, form, 
     yield* write(connection, id, form, generation, skipped)
   }).pipe(Effect.scoped)
 
+/** Ends a request; it ends with the error `cancelled`, unless it has ended well before. */
+export const cancel = ({ fiber, progress }: RunningRequest, { tenant }: PrincipalShape) =>
+  Effect.gen(function* () {
+    const { sessions } = yield* Runtime
+    const end = Effect.sync(() => {
+      progress.cancelled = true
+      fiber.unsafeInterruptAsFork(fiber.id())
+    })
+    const { completion, kept } = progress
+    if (sessions === null || completion === undefined || !kept) return yield* end
+    // its reader is told; one that is not kept yet has nothing that goes on without it
+    yield* Effect.catchAll(sessions.cancel(completion, tenant), () => end)
+  })
+
 /** Runs what a client has asked for, and tells it if that fails. */
 export const told = <R>(
   connection: WebSocketConnection,
   id: string | undefined,
-  request: Effect.Effect<void, HelixError, R>
-): Effect.Effect<void, never, R> =>
-  Effect.catchAllCause(request, (cause) => {
-    if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
-    const error = Option.getOrUndefined(Cause.failureOption(cause))
-    if (isHelixError(error)) return Effect.sync(() => connection.sendError(toBody(error).error, id))
-    const requestId = newRequestId()
-    return Effect.zipRight(
-      Effect.annotateLogs(Effect.logError("A WebSocket's request met a defect", cause), "request", requestId),
-      Effect.sync(() => connection.sendError(defectBody(requestId).error, id))
+  request: Effect.Effect<void, HelixError, R>,
+  progress?: Progress
+): Effect.Effect<void, never, R> => {
+  const tell = (error: HelixError) => connection.sendError(toBody(error).error, id)
+  return request.pipe(
+    Effect.catchAllCause((cause) => {
+      if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+      const error = Option.getOrUndefined(Cause.failureOption(cause))
+      if (isHelixError(error)) return Effect.sync(() => tell(error))
+      const requestId = newRequestId()
+      return Effect.zipRight(
+        Effect.annotateLogs(Effect.logError("A WebSocket's request met a defect", cause), "request", requestId),
+        Effect.sync(() => connection.sendError(defectBody(requestId).error, id))
+      )
+    }),
+    Effect.onInterrupt(() =>
+      Effect.sync(() => {
+        if (progress?.cancelled === true) tell(new Cancelled())
+      })
     )
-  })
+  )
+}

@@ -8,31 +8,27 @@ import * as Http from "node:http"
 import type { Duplex } from "node:stream"
 import { TLSSocket } from "node:tls"
 import { HttpServer } from "@effect/platform"
-import { Runtime } from "@helixflow/runtime/Runtime"
+import type { Runtime } from "@helixflow/runtime/Runtime"
+import { byAttributes, webSocketConnections } from "@helixflow/runtime/Telemetry"
 import {
-  Cancelled,
   HostNotAllowed,
   InvalidRequest,
-  PermissionDenied,
   ShuttingDown,
   TooManyConnections,
   UpgradeRequired
 } from "@helixflow/schema/Errors"
-import type { ClientMessage } from "@helixflow/schema/WebSocketMessages"
-import { Duration, Effect, Either, FiberSet, Layer, Schedule } from "effect"
+import { Duration, Effect, FiberSet, Layer, Schedule } from "effect"
 import { type WebSocket, WebSocketServer } from "ws"
 import { AllowedHosts, isAllowed } from "./AllowedHosts.ts"
 import { Identity } from "./Authentication.ts"
 import { endpoint } from "./Endpoint.ts"
 import * as HttpListener from "./HttpListener.ts"
-import { type HelixError, toBody } from "./OpenAiErrors.ts"
-import { Principal, type PrincipalShape, requireScope } from "./Principal.ts"
+import type { HelixError } from "./OpenAiErrors.ts"
+import { type PrincipalShape, requireScope } from "./Principal.ts"
 import { Shutdown } from "./Shutdown.ts"
-import * as StatusTopics from "./StatusTopics.ts"
-import { Topics } from "./Topics.ts"
 import { CloseCode, WebSocketConnection } from "./WebSocketConnection.ts"
 import { WebSocketLimits } from "./WebSocketLimits.ts"
-import * as Requests from "./WebSocketRequests.ts"
+import * as WebSocketRouter from "./WebSocketRouter.ts"
 
 const path = "/v1/ws"
 
@@ -53,22 +49,20 @@ const authorizationOf = ({ headers }: Http.IncomingMessage): string | undefined 
   return token === undefined ? undefined : `Bearer ${token.slice(bearer.length)}`
 }
 
-const noResponses = new InvalidRequest({
-  reason: "'responses.create' is not supported: this server has no /v1/responses. Use 'chat.completions.create'.",
-  param: "type",
-  code: "unsupported_value"
-})
+/** In how many parts the heartbeat looks after the connections, so that it never looks after all of them at once. */
+const beats = 16
 
 const make = Effect.gen(function* () {
   const limits = yield* WebSocketLimits
   const identity = yield* Identity
   const allowedHosts = yield* AllowedHosts
   const shutdown = yield* Shutdown
-  const topics = new Topics()
-  const connections = new Set<WebSocketConnection>()
+  /** By session: the last that took it. */
+  const connections = new Map<string, WebSocketConnection>()
+  const open = Array.from({ length: beats }, () => new Set<WebSocketConnection>())
   const perPrincipal = new Map<string, number>()
-  const fork = yield* FiberSet.makeRuntime<Runtime, void, never>()
-  const status = yield* StatusTopics.make(topics)
+  const fork = yield* FiberSet.makeRuntime<never, void, never>()
+  let count = 0
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -77,154 +71,62 @@ const make = Effect.gen(function* () {
     handleProtocols: chooseProtocol
   })
 
-  /** Runs a request in a fiber of its own, known by the client's id. */
-  const start = (
-    connection: WebSocketConnection,
-    id: string,
-    request: (progress: Requests.Progress) => Effect.Effect<void, HelixError, Runtime | Principal>
-  ) => {
-    const refused = shutdown.stopping()
-      ? new ShuttingDown()
-      : connection.requests.has(id)
-        ? new InvalidRequest({ reason: `The request \`${id}\` is in progress.`, param: "id" })
-        : connection.requests.size >= limits.requests
-          ? new TooManyConnections({ what: "requests on this connection", limit: limits.requests })
-          : undefined
-    if (refused !== undefined) return connection.sendError(toBody(refused).error, id)
-    const progress: Requests.Progress = { completion: undefined }
-    const leave = shutdown.enter(() => connection.close(CloseCode.goingAway, "The server is stopping."))
-    const fiber = fork(
-      Requests.told(connection, id, request(progress)).pipe(
-        Effect.provideService(Principal, connection.principal),
-        Effect.ensuring(
-          Effect.sync(() => {
-            leave()
-            connection.requests.delete(id)
-          })
-        ),
-        // so that it is known before it may end
-        (running) => Effect.zipRight(Effect.yieldNow(), running)
+  const authenticate = (authorization: string | undefined) =>
+    Effect.flatMap(identity.authenticate(authorization), (principal) => requireScope(principal, "inference"))
+
+  /** Takes note of who a client is now. What it has begun is finished, whoever it is. */
+  const recognise = (
+    authorization: string | undefined,
+    theirs: ReadonlyArray<WebSocketConnection>
+  ): Effect.Effect<PrincipalShape, HelixError> =>
+    authenticate(authorization).pipe(
+      Effect.tap((principal) =>
+        Effect.sync(() => {
+          for (const connection of theirs) connection.principal = principal
+        })
+      ),
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          if (error._tag !== "Unauthenticated" && error._tag !== "PermissionDenied") return
+          for (const connection of theirs) connection.dismiss(error.message)
+        })
       )
     )
-    connection.requests.set(id, { fiber, progress })
-  }
 
-  const run = (
-    connection: WebSocketConnection,
-    id: string | undefined,
-    task: Effect.Effect<void, HelixError, Runtime | Principal>
-  ) => fork(Effect.provideService(Requests.told(connection, id, task), Principal, connection.principal))
-
-  const cancel = (connection: WebSocketConnection, id: string) => {
-    const running = connection.requests.get(id)
-    if (running === undefined) {
-      const reason = `There is no request \`${id}\` in progress.`
-      return connection.sendError(toBody(new InvalidRequest({ reason, param: "id" })).error, id)
+  const take = yield* WebSocketRouter.make({
+    identify: (connection) => recognise(connection.authorization, [connection]),
+    takeOver: (connection, session) => {
+      connections.get(session)?.close(CloseCode.takenOver, "The session was resumed on another connection.")
+      connections.delete(connection.session)
+      connection.session = session
+      connections.set(session, connection)
     }
-    run(
-      connection,
-      id,
-      Effect.gen(function* () {
-        const { sessions } = yield* Runtime
-        const { completion } = running.progress
-        if (sessions !== null && completion !== undefined) {
-          // its reader is told
-          return yield* Effect.ignore(sessions.cancel(completion, connection.principal.tenant))
-        }
-        running.fiber.unsafeInterruptAsFork(running.fiber.id())
-        return yield* new Cancelled()
-      })
-    )
-  }
+  })
 
-  const resume = (connection: WebSocketConnection, message: Extract<ClientMessage, { type: "resume" }>) =>
-    run(
-      connection,
-      message.id ?? undefined,
-      Effect.map(Requests.resumptions(message), (found) => {
-        if (message.session.startsWith("ws_")) connection.session = message.session
-        connection.send(JSON.stringify({ type: "session", session: connection.session }))
-        for (const resumption of found) {
-          start(connection, resumption.id, (progress) => {
-            progress.completion = resumption.completion
-            return Requests.resumeChat(connection, resumption)
-          })
-        }
-      })
-    )
-
-  const denied = (connection: WebSocketConnection, error: HelixError) => connection.sendError(toBody(error).error)
-
-  const subscribe = (connection: WebSocketConnection, topic: string) => {
-    if (connection.topics.has(topic)) return
-    if (connection.topics.size >= limits.topics) {
-      return denied(connection, new TooManyConnections({ what: "topics of this connection", limit: limits.topics }))
-    }
-    if (StatusTopics.needsAdmin(topic) && !connection.principal.scopes.has("admin")) {
-      return denied(connection, new PermissionDenied({ scope: "admin" }))
-    }
-    connection.topics.set(topic, topics.subscribe(keyOf(connection, topic), connection))
-    if (StatusTopics.isStatus(topic)) status.refresh()
-  }
-
-  const publish = (connection: WebSocketConnection, topic: string, data: unknown) => {
-    if (StatusTopics.isStatus(topic)) {
-      denied(connection, new InvalidRequest({ reason: "Only the server publishes to this topic.", param: "topic" }))
-    } else topics.publish(keyOf(connection, topic), topic, JSON.stringify(data ?? null))
-  }
-
-  const handle = (connection: WebSocketConnection, message: ClientMessage): void => {
-    switch (message.type) {
-      case "chat.completions.create": {
-        const turn = connection.turns++
-        start(connection, message.id, (progress) => Requests.createChat(connection, message, turn, progress))
-        break
-      }
-      case "responses.create":
-        connection.sendError(toBody(noResponses).error, message.id)
-        break
-      case "cancel":
-        cancel(connection, message.id)
-        break
-      case "resume":
-        resume(connection, message)
-        break
-      case "subscribe":
-        subscribe(connection, message.topic)
-        break
-      case "unsubscribe":
-        connection.topics.get(message.topic)?.()
-        connection.topics.delete(message.topic)
-        break
-      case "publish":
-        publish(connection, message.topic, message.data)
-        break
-      case "ping":
-        connection.send(`{"type":"pong"}`)
-    }
-  }
-
-  const opened = (socket: WebSocket, principal: PrincipalShape) => {
-    const connection = new WebSocketConnection(socket, principal, limits)
-    connections.add(connection)
-    perPrincipal.set(principal.id, (perPrincipal.get(principal.id) ?? 0) + 1)
+  const opened = (socket: WebSocket, principal: PrincipalShape, authorization: string | undefined) => {
+    const connection = new WebSocketConnection(socket, principal, authorization, limits, take)
+    const { id } = principal
+    const part = open[count++ % beats]
+    part?.add(connection)
+    connections.set(connection.session, connection)
+    countConnections(1)
+    perPrincipal.set(id, (perPrincipal.get(id) ?? 0) + 1)
     socket.on("message", (data, isBinary) => {
-      connection.heardAt = performance.now()
-      if (isBinary) return connection.close(CloseCode.unsupported, "Messages are JSON texts.")
-      const message = Requests.parse(String(data))
-      if (Either.isLeft(message)) denied(connection, message.left)
-      else handle(connection, message.right)
+      if (isBinary) connection.close(CloseCode.unsupported, "Messages are JSON texts.")
+      else connection.receive(String(data))
     })
     socket.on("pong", () => {
       connection.heardAt = performance.now()
     })
     // ws closes by itself, with the code that fits; who is not heard of here would end the process
-    socket.on("error", () => {})
+    socket.on("error", ignore)
     socket.once("close", () => {
-      connections.delete(connection)
-      const left = (perPrincipal.get(principal.id) ?? 1) - 1
-      if (left === 0) perPrincipal.delete(principal.id)
-      else perPrincipal.set(principal.id, left)
+      part?.delete(connection)
+      if (connections.get(connection.session) === connection) connections.delete(connection.session)
+      countConnections(-1)
+      const left = (perPrincipal.get(id) ?? 1) - 1
+      if (left === 0) perPrincipal.delete(id)
+      else perPrincipal.set(id, left)
       connection.closed()
       for (const { fiber } of connection.requests.values()) fiber.unsafeInterruptAsFork(fiber.id())
     })
@@ -243,8 +145,7 @@ const make = Effect.gen(function* () {
       }
       if (!(request.socket instanceof TLSSocket) && !isAllowed(allowedHosts, host))
         return yield* new HostNotAllowed({ host })
-      const principal = yield* identity.authenticate(authorizationOf(request))
-      yield* requireScope(principal, "inference")
+      const principal = yield* authenticate(authorizationOf(request))
       if (shutdown.stopping()) return yield* new ShuttingDown()
       const { connections: most, perPrincipal: each } = limits
       if (connections.size >= most) return yield* new TooManyConnections({ what: "connections", limit: most })
@@ -272,7 +173,9 @@ const make = Effect.gen(function* () {
         Effect.match({
           onSuccess: (principal) => {
             socket.off("error", onEarlyError)
-            server.handleUpgrade(request, socket, head, (webSocket) => opened(webSocket, principal))
+            server.handleUpgrade(request, socket, head, (webSocket) =>
+              opened(webSocket, principal, authorizationOf(request))
+            )
           },
           onFailure: (error) => {
             socket.end(HttpListener.rawResponse(error))
@@ -290,7 +193,7 @@ const make = Effect.gen(function* () {
     () =>
       Effect.gen(function* () {
         for (const [each, listener] of servers) each.off("upgrade", listener)
-        for (const connection of connections) connection.close(CloseCode.goingAway, "The server is stopping.")
+        for (const connection of connections.values()) connection.close(CloseCode.goingAway, stopping)
         yield* Effect.repeat(Effect.void, {
           until: () => connections.size === 0,
           schedule: Schedule.spaced("10 millis")
@@ -298,31 +201,52 @@ const make = Effect.gen(function* () {
       })
   )
 
-  const beat = Effect.sync(() => {
-    const now = performance.now()
-    for (const connection of connections) {
-      if (now - connection.heardAt > 2 * limits.heartbeatMillis) connection.socket.terminate()
-      else connection.socket.ping()
-    }
-  })
-  yield* Effect.forkScoped(Effect.schedule(beat, Schedule.spaced(limits.heartbeatMillis)))
+  /** Looks after a part of the connections: are they there, do they do something, may they still? */
+  const beat = (part: ReadonlySet<WebSocketConnection>) =>
+    Effect.suspend(() => {
+      const now = performance.now()
+      const byCredential = new Map<string | undefined, Array<WebSocketConnection>>()
+      for (const connection of part) {
+        if (now - connection.heardAt > 2 * limits.heartbeatMillis) {
+          connection.socket.terminate()
+        } else if (connection.isIdle && now - connection.usedAt > limits.idleMillis) {
+          connection.close(CloseCode.goingAway, "The connection was idle.")
+        } else {
+          connection.socket.ping()
+          const theirs = byCredential.get(connection.authorization)
+          if (theirs === undefined) byCredential.set(connection.authorization, [connection])
+          else theirs.push(connection)
+        }
+      }
+      return Effect.forEach(
+        byCredential,
+        // who can't be asked about now is asked about again
+        ([authorization, theirs]) => Effect.ignore(recognise(authorization, theirs)),
+        { discard: true }
+      )
+    })
+  yield* Effect.forEach(open, (part) => Effect.delay(beat(part), limits.heartbeatMillis / beats), {
+    discard: true
+  }).pipe(Effect.forever, Effect.forkScoped)
 
   // who waits for nothing goes first; the others when their requests have ended, or the time is up
   yield* Effect.forkScoped(
     Effect.zipRight(
       shutdown.begun,
       Effect.sync(() => {
-        for (const connection of connections) {
-          if (connection.requests.size === 0) connection.close(CloseCode.goingAway, "The server is stopping.")
+        for (const connection of connections.values()) {
+          if (connection.requests.size === 0) connection.close(CloseCode.goingAway, stopping)
         }
       })
     )
   )
 })
 
-/** Topics of a tenant's own are its own; those of the server are the same for all. */
-const keyOf = ({ principal }: WebSocketConnection, topic: string): string =>
-  StatusTopics.isStatus(topic) ? topic : `${principal.tenant}\n${topic}`
+const stopping = "The server is stopping."
+
+const ignore = () => undefined
+
+const countConnections = byAttributes(webSocketConnections, [])
 
 /** What is answered to a request that asks for no WebSocket. */
 export const routes = endpoint("GET", path, Effect.fail(new UpgradeRequired()))

@@ -97,7 +97,8 @@ layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket", (it) =>
       assert.deepInclude(yield* refused(chat("a", "hi", { stream: false })), { id: "a", param: "stream" })
       assert.deepInclude(yield* refused({ type: "responses.create", id: "b", body: {} }), { id: "b", param: "type" })
       assert.deepInclude(yield* refused({ type: "cancel", id: "zzz" }), { id: "zzz", param: "id" })
-      assert.deepInclude(yield* refused({ type: "resume", session: "ws_0" }), { code: "completion_not_found" })
+      assert.deepInclude(yield* refused({ type: "resume", session: "chatcmpl-0" }), { code: "completion_not_found" })
+      assert.deepInclude(yield* refused({ type: "resume", session: "ws_0" }), { param: "session" })
       client.send({ type: "ping" })
       assert.deepStrictEqual(yield* client.next, { type: "pong" })
     })
@@ -254,4 +255,100 @@ layer(withLimits({ heartbeatMillis: 50 }), { excludeTestServices: true })("A Web
       assert.deepStrictEqual(yield* alive.next, { type: "pong" })
     })
   )
+})
+
+/** A key that is made for the test, and what takes it back. */
+const newKey = (more: object = {}) =>
+  Effect.map(request("/admin/v1/keys", { json: { name: "of the test", ...more } }), ({ text }) => {
+    const { id, key } = JSON.parse(text)
+    const revoke = request(`/admin/v1/keys/${id}`, { method: "DELETE" })
+    return { key: String(key), revoke }
+  })
+
+const openWith = (key: string) =>
+  Effect.gen(function* () {
+    const { url } = yield* Target
+    const client = yield* connect(url, { headers: { authorization: `Bearer ${key}` } })
+    assert.strictEqual((yield* client.next).type, "session")
+    return client
+  })
+
+layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket whose key is revoked", (it) => {
+  it.scoped("finishes what it has begun, begins nothing more, and is closed", () =>
+    Effect.gen(function* () {
+      const { key, revoke } = yield* newKey()
+      const client = yield* openWith(key)
+      client.send(chat("stuck", Misfortune.hangs))
+      yield* client.until(({ type }) => type === "chat.completion.chunk")
+      client.send({ type: "ping" })
+      yield* client.until(({ type }) => type === "pong")
+      yield* revoke
+      client.send(chat("new"))
+      assert.strictEqual(errorOf((yield* client.until(isDone("new"))).at(-1)).code, "invalid_api_key")
+      client.send({ type: "ping" })
+      assert.deepStrictEqual(yield* client.next, { type: "pong" })
+      client.send({ type: "cancel", id: "stuck" })
+      assert.strictEqual(errorOf(yield* client.next).code, "cancelled")
+      assert.deepInclude(yield* client.next, { type: "closed", code: 1008 })
+    })
+  )
+})
+
+layer(withLimits({ heartbeatMillis: 50 }), { excludeTestServices: true })("The heartbeat of WebSockets", (it) => {
+  it.scoped("closes those whose key was revoked or has come to its end, and no others", () =>
+    Effect.gen(function* () {
+      const [one, other] = [yield* newKey(), yield* newKey()]
+      const short = yield* newKey({ expires_at: Date.now() / 1000 + 0.5 })
+      const [first, second, third, fourth] = [
+        yield* openWith(one.key),
+        yield* openWith(one.key),
+        yield* openWith(other.key),
+        yield* openWith(short.key)
+      ]
+      yield* one.revoke
+      assert.deepInclude(yield* first.next, { type: "closed", code: 1008, reason: "Incorrect API key provided." })
+      assert.deepInclude(yield* second.next, { type: "closed", code: 1008 })
+      assert.deepInclude(yield* fourth.next, { type: "closed", code: 1008, reason: "The API key has expired." })
+      third.send(chat("a"))
+      assert.strictEqual((yield* third.until(isDone("a"))).at(-1)?.type, "chat.completion.done")
+    })
+  )
+})
+
+layer(withLimits({ heartbeatMillis: 20, idleMillis: 100 }), { excludeTestServices: true })(
+  "An idle WebSocket",
+  (it) => {
+    it.scoped("is closed, unless it waits for an answer or listens", () =>
+      Effect.gen(function* () {
+        const [idle, busy, listening] = [yield* open, yield* open, yield* open]
+        busy.send(chat("stuck", Misfortune.hangs))
+        listening.send({ type: "subscribe", topic: "room" })
+        assert.deepInclude(yield* idle.next, { type: "closed", code: 1001, reason: "The connection was idle." })
+        busy.send({ type: "cancel", id: "stuck" })
+        assert.strictEqual(errorOf((yield* busy.until(isDone("stuck"))).at(-1)).code, "cancelled")
+        listening.send({ type: "publish", topic: "room", data: 1 })
+        assert.deepInclude(yield* listening.next, { type: "event", data: 1 })
+      })
+    )
+  }
+)
+
+/** What compression the server agreed on. */
+const extensions = Effect.gen(function* () {
+  const { url } = yield* Target
+  const client = yield* connect(url, { ...(yield* authorization), perMessageDeflate: true })
+  yield* client.next
+  client.send(chat("a"))
+  assert.strictEqual(textOf(yield* client.until(isDone("a"))), "— naïve 日本 🙂 ")
+  return client.socket.extensions
+})
+
+layer(withLimits({ compression: true }), { excludeTestServices: true })("Compression of WebSockets", (it) => {
+  it.scoped("is agreed on where it is turned on", () =>
+    Effect.map(extensions, (agreed) => assert.strictEqual(agreed, "permessage-deflate"))
+  )
+})
+
+layer(StubGateway.layer(), { excludeTestServices: true })("Compression of WebSockets", (it) => {
+  it.scoped("is off unless it is turned on", () => Effect.map(extensions, (agreed) => assert.strictEqual(agreed, "")))
 })

@@ -23,6 +23,13 @@ export interface Keep {
   readonly connection?: string | undefined
 }
 
+/** A session as it is known without its events. */
+export interface Kept {
+  readonly session: SessionId
+  readonly answer: string
+  readonly ended: boolean
+}
+
 export interface Stored {
   readonly keep: Keep
   readonly record: SessionRecord
@@ -95,6 +102,7 @@ interface SessionRow {
   readonly tenant: string
   readonly answer: string
   readonly detached: number
+  readonly connection: string | null
   readonly request: string
   readonly prompt: Buffer
   readonly revision: string | null
@@ -160,7 +168,7 @@ export const make = Effect.gen(function* () {
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const [row] = yield* sql<SessionRow>`
-        SELECT tenant, answer, detached, request, prompt, revision, failure FROM sessions
+        SELECT tenant, answer, detached, connection, request, prompt, revision, failure FROM sessions
         WHERE id = ${session} AND expires_at > ${now} AND request <> ''`
       if (row === undefined) return Option.none()
       const batches = yield* sql<{ readonly seq: number; readonly events: string }>`
@@ -179,20 +187,20 @@ export const make = Effect.gen(function* () {
         events,
         exit: yield* exitOf(row.failure, events)
       }
-      const { answer, detached, tenant } = row
-      return Option.some({ keep: { tenant, answer, detached: detached === 1 }, record })
+      const { answer, connection, detached, tenant } = row
+      const keep: Keep = { tenant, answer, detached: detached === 1, connection: connection ?? undefined }
+      return Option.some({ keep, record })
     }).pipe(Effect.catchTags({ SqlError: unavailable, ParseError: (error) => Effect.die(error) }))
 
-  /** The tenant's sessions that were begun on a connection, the oldest first. */
-  const onConnection = (
-    connection: string,
-    tenant: string
-  ): Effect.Effect<ReadonlyArray<SessionId>, StorageUnavailable> =>
-    sql<{ readonly id: SessionId }>`
-      SELECT id FROM sessions WHERE connection = ${connection} AND tenant = ${tenant} ORDER BY created_at, id`.pipe(
-      Effect.map((rows) => rows.map(({ id }) => id)),
-      Effect.mapError(unavailable)
-    )
+  /** The tenant's sessions that were begun on a connection. */
+  const onConnection = (connection: string, tenant: string): Effect.Effect<ReadonlyArray<Kept>, StorageUnavailable> =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const rows = yield* sql<{ readonly id: SessionId; readonly answer: string; readonly failure: string | null }>`
+        SELECT id, answer, failure FROM sessions
+        WHERE connection = ${connection} AND tenant = ${tenant} AND expires_at > ${now} AND request <> ''`
+      return rows.map(({ answer, failure, id }) => ({ session: id, answer, ended: failure !== null }))
+    }).pipe(Effect.mapError(unavailable))
 
   const remove = (session: SessionId): Effect.Effect<void, StorageUnavailable> =>
     Effect.mapError(Effect.asVoid(sql`DELETE FROM sessions WHERE id = ${session}`), unavailable)

@@ -77,6 +77,12 @@ const sweepEvery = Duration.seconds(30)
 /** Sessions that wait for a database that does not answer; more are kept by nobody. */
 const mostUnwritten = 10_000
 
+const keptOf = ({ keep, record, session }: Live): SessionStore.Kept => ({
+  session,
+  answer: keep.answer,
+  ended: record.exit !== null
+})
+
 const isSaid = ({ _tag }: SessionEvent): boolean => _tag !== "Waiting"
 
 export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: SessionsOptions) {
@@ -272,13 +278,24 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     ): Effect.Effect<SessionStore.Stored, SessionNotFound | StorageUnavailable> =>
       Effect.scoped(Effect.map(find(session, tenant), ({ keep, record }) => ({ keep, record }))),
 
-    /** The sessions that were begun on a connection, the oldest first. */
-    onConnection: (connection: string, tenant: string) =>
+    /** What is known of a session without its events. */
+    describe: (
+      session: SessionId,
+      tenant: string
+    ): Effect.Effect<SessionStore.Kept, SessionNotFound | StorageUnavailable> =>
+      Effect.scoped(Effect.map(find(session, tenant), keptOf)),
+
+    /** The sessions that were begun on a connection. */
+    onConnection: (
+      connection: string,
+      tenant: string
+    ): Effect.Effect<ReadonlyArray<SessionStore.Kept>, StorageUnavailable> =>
       Effect.map(store.onConnection(connection, tenant), (stored) => {
         const present = [...live.values()].filter(
           ({ keep }) => keep.connection === connection && keep.tenant === tenant
         )
-        return [...new Set([...stored, ...present.map(({ session }) => session)])]
+        // those that live here are further than what was written of them
+        return [...stored.filter(({ session }) => !live.has(session)), ...present.map(keptOf)]
       }),
 
     /** Ends its generation; its readers are told. One that has ended stays as it is. */

@@ -23,8 +23,13 @@ export const Attribute = {
   attempt: "helixflow.attempt",
   continuedFrom: "helixflow.continued_from",
   alone: "helixflow.alone",
-  upstream: "helixflow.upstream"
+  upstream: "helixflow.upstream",
+  direction: "helixflow.direction",
+  session: "session.id"
 } as const
+
+/** A request on a WebSocket, as that of HTTP is called by its method and route. */
+export const webSocketSpan = (type: string): string => `WS ${type}`
 
 /** `gen_ai.operation.name`. */
 export type Operation = "chat" | "text_completion" | "embeddings" | "rerank" | "score" | "classify"
@@ -93,6 +98,16 @@ export const continuationDuration = seconds(
 
 export const quarantined = Metric.counter("helixflow.quarantined", {
   description: "Requests that were found to kill workers",
+  incremental: true
+})
+
+/** Goes up and down. */
+export const webSocketConnections = Metric.counter("helixflow.websocket.connections", {
+  description: "WebSocket connections that are open"
+})
+
+export const webSocketMessages = Metric.counter("helixflow.websocket.messages", {
+  description: "Messages of WebSocket connections, received and sent",
   incremental: true
 })
 

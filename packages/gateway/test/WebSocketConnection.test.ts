@@ -1,0 +1,103 @@
+import { createServer } from "node:http"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Schedule } from "effect"
+import WebSocket, { WebSocketServer } from "ws"
+import { unlimited } from "../src/Admission.ts"
+import { WebSocketConnection } from "../src/WebSocketConnection.ts"
+import { WebSocketLimits, type WebSocketLimitsShape } from "../src/WebSocketLimits.ts"
+
+const principal = { id: "p", tenant: "p", scopes: new Set<never>(), admission: unlimited }
+
+/** A connection of a server's side, which is given to `take` whatever comes, and its client. */
+const connected = (
+  take: (connection: WebSocketConnection, text: string) => void,
+  limits: Partial<WebSocketLimitsShape> = {}
+) =>
+  Effect.gen(function* () {
+    const defaults = Context.get(Context.empty(), WebSocketLimits)
+    const http = yield* Effect.acquireRelease(
+      Effect.async<ReturnType<typeof createServer>>((resume) => {
+        const server = createServer()
+        server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+      }),
+      (server) => Effect.sync(() => server.close())
+    )
+    const server = new WebSocketServer({ server: http })
+    const address = http.address()
+    const port = address !== null && typeof address === "object" ? address.port : 0
+    return yield* Effect.acquireRelease(
+      Effect.async<{ client: WebSocket; connection: WebSocketConnection }>((resume) => {
+        const client = new WebSocket(`ws://127.0.0.1:${port}`)
+        server.once("connection", (socket) => {
+          const connection = new WebSocketConnection(socket, principal, undefined, { ...defaults, ...limits }, take)
+          socket.on("message", (data) => connection.receive(String(data)))
+          socket.once("close", () => connection.closed())
+          client.once("open", () => resume(Effect.succeed({ client, connection })))
+        })
+      }),
+      ({ client, connection }) =>
+        Effect.sync(() => {
+          client.terminate()
+          connection.socket.terminate()
+        })
+    )
+  })
+
+const until = (isSo: () => boolean) =>
+  Effect.repeat(Effect.void, { until: isSo, schedule: Schedule.spaced("1 millis") })
+
+describe("A connection whose client floods and never reads", () => {
+  it.scopedLive("is not read from, so that neither answers nor questions pile up here", () =>
+    Effect.gen(function* () {
+      const bufferedBytes = 64 * 1024
+      let taken = 0
+      const { client, connection } = yield* connected(
+        (connection) => {
+          taken++
+          connection.send("x".repeat(1000))
+        },
+        { bufferedBytes }
+      )
+      client.pause()
+      const questions = 200_000
+      for (let n = 0; n < questions; n++) client.send("q")
+      yield* until(() => connection.isFull)
+      yield* until(() => connection.socket.isPaused)
+      // what it says while it is full waits where it is
+      const before = taken
+      connection.receive("one more")
+      assert.strictEqual(taken, before)
+      assert.isBelow(connection.socket.bufferedAmount, bufferedBytes + 2000)
+      assert.isBelow(taken, questions)
+      // once it reads all is done that was put off, in turn
+      client.resume()
+      yield* until(() => taken === questions + 1)
+    })
+  )
+})
+
+describe("A message that no other may overtake", () => {
+  it.scopedLive("holds up those that come after it, which are then taken in order", () =>
+    Effect.gen(function* () {
+      const taken: Array<string> = []
+      const releases: Array<() => void> = []
+      const { client, connection } = yield* connected((connection, text) => {
+        taken.push(text)
+        if (text.startsWith("hold")) releases.push(connection.hold())
+      })
+      for (const text of ["a", "hold 1", "b", "hold 2", "c"]) client.send(text)
+      yield* until(() => releases.length === 1)
+      for (const text of ["d", "e"]) client.send(text)
+      assert.deepStrictEqual(taken, ["a", "hold 1"])
+      assert.isTrue(connection.socket.isPaused)
+      releases[0]?.()
+      // a second time does nothing
+      releases[0]?.()
+      yield* until(() => releases.length === 2)
+      assert.deepStrictEqual(taken, ["a", "hold 1", "b", "hold 2"])
+      releases[1]?.()
+      yield* until(() => taken.length === 7)
+      assert.deepStrictEqual(taken, ["a", "hold 1", "b", "hold 2", "c", "d", "e"])
+    })
+  )
+})
