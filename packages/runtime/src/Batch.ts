@@ -53,7 +53,7 @@ export interface PrefillChunk<Sequence> {
 export interface BatchPlan<Sequence> {
   /** Waiting sequences that get a slot, in order. */
   readonly admit: ReadonlyArray<Sequence>
-  /** Computed first, one after the other. */
+  /** Computed first. */
   readonly prefill: ReadonlyArray<PrefillChunk<Sequence>>
   /** Computed then, together, one token each. */
   readonly decode: ReadonlyArray<Sequence>

@@ -16,6 +16,7 @@ import type { Decoder } from "./Decoder.ts"
 import type { SequenceFailure, StepResult, TextEngine } from "./Engine.ts"
 import { tokenLogprob } from "./Logprobs.ts"
 import { type Prefilled, PrefillPace, type Waiting } from "./PrefillPace.ts"
+import { type Placed, prefillRuns } from "./PrefillRuns.ts"
 import type { PrefixCache } from "./PrefixCache.ts"
 import { PromptLookup } from "./PromptLookup.ts"
 import { Sampler } from "./Sampler.ts"
@@ -57,8 +58,8 @@ export class ContinuousBatching implements TextEngine {
   #running: Array<Sequence> = []
   /** The same by slot: those that decode first, in any order. */
   readonly #slots: Array<Sequence> = []
-  /** Whose prompt is being computed right now. */
-  #prefilling: Sequence | null = null
+  /** Whose prompts are being computed right now. */
+  #prefilling: ReadonlyArray<Sequence> = []
   readonly #pace = new PrefillPace()
   /** What was computed of prompts since running streams had their last token. */
   #prefilled: Prefilled & { readonly waiting: Waiting } = NOTHING
@@ -115,7 +116,7 @@ export class ContinuousBatching implements TextEngine {
     this.#reserve()
     this.#restorePrefixes()
     const started = this.#now()
-    for (const chunk of plan.prefill) await this.#prefill(chunk)
+    for (const run of this.#prefillRuns(plan)) await this.#prefillTogether(run)
     this.#pacePrompts(plan, waiting, this.#now() - started)
     const decoding = this.#now()
     await this.#decode(plan.decode.filter(isLive))
@@ -216,10 +217,10 @@ export class ContinuousBatching implements TextEngine {
     )
   }
 
-  /** Ends a sequence that nobody wants any more, at once where its prompt is what is being computed. */
+  /** Ends a sequence that nobody wants any more, at once where its prompt alone is what is being computed. */
   #end(sequence: Sequence): void {
     sequence.ended = true
-    if (sequence === this.#prefilling) this.#decoder.abort?.()
+    if (this.#prefilling.includes(sequence) && !this.#prefilling.some(isLive)) this.#decoder.abort?.()
   }
 
   /** Ends sequences whose earlier attempt had all tokens already: only the finish is left to be said. */
@@ -233,7 +234,8 @@ export class ContinuousBatching implements TextEngine {
   #admit(sequences: ReadonlyArray<Sequence>): void {
     this.#waiting = this.#waiting.slice(sequences.length)
     this.#running.push(...sequences)
-    this.#slots.push(...sequences)
+    // side by side where they are of like length: those share runs
+    this.#slots.push(...[...sequences].sort((one, other) => one.tokens.length - other.tokens.length))
   }
 
   /**
@@ -245,24 +247,61 @@ export class ContinuousBatching implements TextEngine {
     if (lengths.length > 0) this.#decoder.reserve(Math.max(...lengths), this.#slots.length)
   }
 
+  /** What is computed of prompts, run by run. */
+  #prefillRuns({ prefill }: BatchPlan<Sequence>): ReadonlyArray<ReadonlyArray<Placed<Sequence>>> {
+    const placed = prefill.map((chunk) => ({
+      chunk,
+      slot: this.#slots.indexOf(chunk.sequence),
+      // a single token is computed in another kind of run than several
+      joins: this.#decoder.begin !== undefined && chunk.count > 1 && chunk.count === chunk.sequence.tokens.length
+    }))
+    return prefillRuns(placed.sort((one, other) => one.slot - other.slot))
+  }
+
+  async #prefillTogether(run: ReadonlyArray<Placed<Sequence>>): Promise<void> {
+    const { vocabulary } = this.limits
+    const [first] = run
+    if (first !== undefined && run.length > 1) {
+      this.#prefilling = run.map(({ chunk }) => chunk.sequence)
+      try {
+        const prompts = this.#prefilling.map(({ tokens }) => tokens)
+        const rows = await this.#decoder.begin?.({ first: first.slot, prompts })
+        for (const [index, { chunk, slot }] of run.entries()) {
+          this.#hasComputed(chunk, slot, rows?.subarray(index * vocabulary, (index + 1) * vocabulary) ?? null)
+        }
+        return
+      } catch {
+        // the runtime doesn't say whose fault it was: each is tried alone, so that the others go on
+      } finally {
+        this.#prefilling = []
+      }
+    }
+    for (const { chunk } of run) await this.#prefill(chunk)
+  }
+
+  /** Counts what was computed of a prompt, and draws the token that follows its last. */
+  #hasComputed({ sequence, count }: PrefillChunk<Sequence>, slot: number, row: Float32Array | null): void {
+    sequence.cached += count
+    sequence.computed += count
+    if (row === null) return
+    this.#accept(sequence, row)
+    // only now: had its numbers been broken, nothing would count as cached
+    this.#keepPrefix(sequence, slot)
+  }
+
   async #prefill({ sequence, from, count }: PrefillChunk<Sequence>): Promise<void> {
     if (sequence.ended) return
     const last = from + count === sequence.tokens.length
     const slot = this.#slots.indexOf(sequence)
-    this.#prefilling = sequence
+    this.#prefilling = [sequence]
     try {
       const tokens = sequence.tokens.slice(from, from + count)
       const row = await this.#decoder.prefill({ slot, tokens, from, logits: last })
-      sequence.cached += count
-      sequence.computed += count
-      if (row === null) return
-      this.#accept(sequence, row)
-      // only now: had its numbers been broken, nothing would count as cached
-      this.#keepPrefix(sequence, slot)
+      this.#hasComputed({ sequence, from, count }, slot, row)
     } catch (cause) {
       this.#fail(sequence, cause)
     } finally {
-      this.#prefilling = null
+      this.#prefilling = []
     }
   }
 

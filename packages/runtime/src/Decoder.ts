@@ -23,6 +23,14 @@ export interface Decoder {
     readonly logits: boolean
   }) => Promise<Float32Array | null>
   /**
+   * Computes whole prompts, one for each of the slots from `first` on, in one run, and gives a row of logits for the last token of each. They
+   * may be overwritten by the next call. Absent where a graph computes sequences one by one.
+   */
+  readonly begin?: (request: {
+    readonly first: number
+    readonly prompts: ReadonlyArray<ReadonlyArray<number>>
+  }) => Promise<Float32Array>
+  /**
    * Computes one token of each of the slots from `first` on. `lengths`: tokens that each slot holds. Gives a row of logits per slot, one
    * after the other; they may be overwritten by the next call.
    */

@@ -6,6 +6,7 @@
 import { FLOAT_BYTES, type FloatType, isFloatType } from "./Floats.ts"
 import type { Alike } from "./Grain.ts"
 import type { GraphValue, OnnxFile } from "./OnnxFile.ts"
+import { roundsByRun } from "./RowQuantization.ts"
 
 /**
  * How the graph tells the sequences of a batch apart, and where it puts new keys and values:
@@ -48,6 +49,8 @@ export interface DecoderGraph {
   readonly merged: boolean
   /** Whether numbers between its operators are rounded to few bits, so that what differs in the last bits doesn't stay there. */
   readonly coarse: boolean
+  /** Whether they are rounded by what all tokens of a run have, so that a text depends on what is computed beside it. */
+  readonly roundsByRun: boolean
 }
 
 /** Which runs of the graph give the same numbers; none: all do. */
@@ -96,6 +99,7 @@ export function recogniseDecoder(file: Graph, { slidingWindow, vocabulary }: Rec
   if (unknown !== undefined) refuse(`the graph has an input \`${unknown.name}\` that is not known`)
   const logits = file.outputs.find(({ name }) => name === "logits") ?? refuse("the graph has no output `logits`")
   const width = logits.shape[2]
+  const nodes = [...file.nodes, ...file.innerNodes]
   return {
     attention: attentionOf(file, integers, slidingWindow !== null),
     kv,
@@ -106,7 +110,8 @@ export function recogniseDecoder(file: Graph, { slidingWindow, vocabulary }: Rec
     logitsToKeep: LOGITS_TO_KEEP.find((name) => integers.has(name)) ?? null,
     lastLogitsOnly: logits.shape[1] === 1,
     merged,
-    coarse: kvType === "float16" || [...file.nodes, ...file.innerNodes].some(({ operator }) => COARSE.test(operator))
+    coarse: kvType === "float16" || nodes.some(({ operator }) => COARSE.test(operator)),
+    roundsByRun: roundsByRun(nodes)
   }
 }
 

@@ -5,7 +5,15 @@
  */
 import type { Decoder } from "./Decoder.ts"
 import { alikeOf, type DecoderGraph, type KvValue } from "./DecoderGraph.ts"
-import { type DecoderRun, integerInputs, logitsPerRow, logitsShape, pastLength } from "./DecoderInputs.ts"
+import {
+  type DecoderRun,
+  integerInputs,
+  logitsPerRow,
+  logitsShape,
+  pastLength,
+  sharesPrompts,
+  widthOf
+} from "./DecoderInputs.ts"
 import { type Floats, makeFloats } from "./Floats.ts"
 import { newColumnsOutput } from "./GraphPatch.ts"
 import { fromFloat16 } from "./HalfFloat.ts"
@@ -48,20 +56,24 @@ export class FfiDecoder implements Decoder {
     this.alike = alikeOf(graph)
     if (!graph.lastLogitsOnly) {
       this.verify = ({ slot, tokens, from }) =>
-        this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep: tokens.length })
+        this.#run({ first: slot, tokens: [tokens], lengths: [from], keep: tokens.length })
+    }
+    if (sharesPrompts(graph)) {
+      this.begin = ({ first, prompts }) => this.#run({ first, tokens: prompts, lengths: prompts.map(() => 0), keep: 1 })
     }
   }
 
   readonly prefill: Decoder["prefill"] = async ({ slot, tokens, from, logits }) => {
     const keep = logits ? 1 : 0
-    const rows = await this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep })
+    const rows = await this.#run({ first: slot, tokens: [tokens], lengths: [from], keep })
     return logits ? rows.subarray(rows.length - this.vocabulary) : null
   }
 
+  readonly begin?: NonNullable<Decoder["begin"]>
   readonly verify?: NonNullable<Decoder["verify"]>
 
   readonly decode: Decoder["decode"] = ({ first, tokens, lengths }) =>
-    this.#run({ first, tokens, count: 1, lengths, keep: 1 })
+    this.#run({ first, tokens: tokens.map((token) => [token]), lengths, keep: 1 })
 
   readonly reserve: Decoder["reserve"] = (tokens, used) => {
     const capacity = this.#cache.capacity
@@ -85,6 +97,7 @@ export class FfiDecoder implements Decoder {
   /** A row of logits for each new token, or for the last ones alone where the graph can do that; none if none are wanted. */
   async #run(run: DecoderRun): Promise<Float32Array> {
     const rows = run.lengths.length
+    const width = widthOf(run)
     const past = this.#inPlace ? this.#cache.capacity : pastLength(this.#graph, run, this.#cache.capacity)
     const inputs = new Map<string, OrtTensor>()
     const outputs = new Map<string, OrtTensor>()
@@ -93,13 +106,13 @@ export class FfiDecoder implements Decoder {
       for (const [name, { data, dims }] of integerInputs(this.#graph, run, past)) {
         inputs.set(name, scope.tensor(data, dims))
       }
-      const columns = this.#inPlace ? [] : this.#columnsOf(rows * run.count)
+      const columns = this.#inPlace ? [] : this.#columnsOf(rows * width)
       for (const [index, kv] of this.#graph.kv.entries()) {
         const given = this.#past({ index, kv, run, past, scope })
         const data = columns[index]
         inputs.set(kv.past, given)
         if (data === undefined) outputs.set(kv.present, given)
-        else outputs.set(newColumnsOutput(kv), scope.tensor(data, [rows, kv.heads, run.count, kv.dimension]))
+        else outputs.set(newColumnsOutput(kv), scope.tensor(data, [rows, kv.heads, width, kv.dimension]))
       }
       const isWanted = run.keep > 0
       const counted = logitsPerRow(this.#graph, run)
@@ -131,9 +144,11 @@ export class FfiDecoder implements Decoder {
     this.#viewScope.release()
   }
 
-  #append(index: number, { first, count, lengths }: DecoderRun, data: Floats): void {
-    for (const [row, length] of lengths.entries()) {
-      this.#cache.write(index, first + row, length, { data, length: count, row, from: 0, count })
+  #append(index: number, run: DecoderRun, data: Floats): void {
+    const length = widthOf(run)
+    for (const [row, position] of run.lengths.entries()) {
+      const count = run.tokens[row]?.length ?? 0
+      this.#cache.write(index, run.first + row, position, { data, length, row, from: 0, count })
     }
   }
 

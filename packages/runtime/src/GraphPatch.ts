@@ -22,7 +22,7 @@ export const newColumnsOutput = ({ present }: KvValue): string => present.replac
 /** Null where the graph makes its cache in a way that is not known; `present.*` still works. */
 export function makeGraphPatch(nodes: ReadonlyArray<GraphNode>, graph: DecoderGraph): GraphPatch | null {
   const producers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
-  const patch = new OnnxGraph("helixflow")
+  const patch = new OnnxGraph("helixflow", { nodes: "helixflow.columns" })
   for (const kv of graph.kv) {
     const producer = producers.get(kv.present)
     const add = graph.attention === "grouped" ? addGathered : addConcatenated

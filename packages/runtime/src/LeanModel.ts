@@ -34,6 +34,8 @@ export interface GraphEdits {
   /** Nodes, inputs and outputs that the graph has besides; outputs replace those of the same name. */
   readonly added: ReadonlyArray<OnnxGraph>
   readonly rewired: ReadonlyArray<Rewiring>
+  /** First outputs of nodes that are left out, because added ones make the same values. */
+  readonly removed?: ReadonlyArray<string>
 }
 
 /** Smaller tensors stay in the model: shape inference wants to see them, and they cost nothing. */
@@ -159,7 +161,9 @@ function relocated(reading: Reading, tensor: Range): ProtobufWriter | null {
 }
 
 function rewired(reading: Reading, node: Range): ProtobufWriter | null {
-  const wanted = reading.edits.rewired.filter((wire) => wire.node === textOf(reading, node, NODE.output))
+  const output = textOf(reading, node, NODE.output)
+  if (reading.edits.removed?.includes(output) === true) return new ProtobufWriter()
+  const wanted = reading.edits.rewired.filter((wire) => wire.node === output)
   if (wanted.length === 0) return null
   const proto = copyFields(reading.source, node, (field) => {
     if (field.field !== NODE.input) return null

@@ -22,6 +22,7 @@ import { OnnxSession } from "./OnnxSession.ts"
 import { OrtApi } from "./OrtApi.ts"
 import { ProviderUnavailable } from "./OrtProvider.ts"
 import { OrtSession } from "./OrtSession.ts"
+import { makeRowQuantization, type RowQuantization } from "./RowQuantization.ts"
 import { continuesWithSeveral, TokenwiseDecoder } from "./TokenwiseDecoder.ts"
 
 export interface LoadDecoderOptions {
@@ -52,6 +53,8 @@ interface Graph {
   readonly patch: GraphPatch | null
   /** Computes no more logits than are wanted; null where it is not known what makes them. */
   readonly logits: LogitsPatch | null
+  /** Rounds each token's numbers by themselves; null where nothing is rounded by the run, or it is not known how. */
+  readonly rows: RowQuantization | null
 }
 
 /** Rejects with `UnsupportedGraph` or the runtime's `Error`. What doesn't work though it should is told on stderr. */
@@ -60,7 +63,9 @@ export async function loadDecoder(options: LoadDecoderOptions): Promise<Decoder>
   const decoder = recogniseDecoder(file, options)
   const patch = options.patch ? makeGraphPatch(file.nodes, decoder) : null
   const logits = options.patch ? makeLogitsPatch(file.nodes, decoder) : null
-  const loaded = await loadDirectly(options, { file, decoder, patch, logits })
+  const chosen = new Map(logits?.rewired.map(({ node, by }) => [node, by]))
+  const rows = options.patch ? makeRowQuantization(file.nodes, chosen) : null
+  const loaded = await loadDirectly(options, { file, decoder, patch, logits, rows })
   if (options.device !== undefined && isGpu(options.device.kind) && !(await computesAlike(loaded))) {
     await loaded.close()
     throw new Error(
@@ -98,6 +103,7 @@ async function loadDirectly(options: LoadDecoderOptions, graph: Graph): Promise<
       tell(options.model, "as it is", cause)
     }
   }
+  tellOfRounding(options.model, decoder)
   const session = await OnnxSession.load(options.graph, { device, threads })
   return new OnnxDecoder({ session, graph: decoder, slots: options.slots, newColumns: "none" })
 }
@@ -107,6 +113,7 @@ async function loadFfi(options: LoadDecoderOptions, graph: Graph, inPlace: boole
   const api = await OrtApi.load(options.library)
   if (!inPlace && graph.patch === null) throw new Error("the graph makes its cache in a way that is not known")
   const { decoder: loaded, model } = edited(options.graph, graph, inPlace ? null : graph.patch)
+  tellOfRounding(options.model, loaded)
   const decoder = new FfiDecoder({ session: new OrtSession(api, model, threads), graph: loaded, slots })
   try {
     // outputs whose shapes are not as expected show here, before a request meets them
@@ -121,16 +128,29 @@ async function loadFfi(options: LoadDecoderOptions, graph: Graph, inPlace: boole
 async function loadPatched(options: LoadDecoderOptions, graph: Graph, patch: GraphPatch) {
   const { device = PROCESSOR, slots, threads } = options
   const { decoder, model } = edited(options.graph, graph, patch)
+  tellOfRounding(options.model, decoder)
   const session = await OnnxSession.load(model, { device, threads })
   return new OnnxDecoder({ session, graph: decoder, slots, newColumns: patch.columns })
 }
 
 /** The graph with its patches, and what it is then. */
-function edited(file: string, { decoder, logits }: Graph, patch: GraphPatch | null) {
-  const added = [...(patch === null ? [] : [patch.added]), ...(logits === null ? [] : [logits.added])]
-  const model = readLeanModel(file, { added, rewired: logits?.rewired ?? [] })
-  if (logits === null) return { model, decoder }
-  return { model, decoder: { ...decoder, integers: new Map([...decoder.integers, [LOGITS_OF, "int64" as const]]) } }
+function edited(file: string, { decoder, logits, rows }: Graph, patch: GraphPatch | null) {
+  const added = [patch, logits, rows].flatMap((edit) => (edit === null ? [] : [edit.added]))
+  const model = readLeanModel(file, { added, rewired: logits?.rewired ?? [], removed: rows?.removed ?? [] })
+  const integers = logits === null ? [] : [[LOGITS_OF, "int64"] as const]
+  return {
+    model,
+    decoder: {
+      ...decoder,
+      integers: new Map([...decoder.integers, ...integers]),
+      roundsByRun: decoder.roundsByRun && rows === null
+    }
+  }
+}
+
+function tellOfRounding(model: string, { roundsByRun }: DecoderGraph): void {
+  if (roundsByRun)
+    console.error(`${model} rounds numbers by all tokens of a run: a text depends on what is computed beside it`)
 }
 
 function tell(model: string, way: string, cause: unknown): void {

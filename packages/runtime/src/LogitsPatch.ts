@@ -12,7 +12,10 @@ export interface LogitsPatch {
   readonly rewired: ReadonlyArray<Rewiring>
 }
 
-/** Input `[1, logits, 2]`: row and place in it of every token that logits are computed of. Logits are `[1, logits, vocabulary]` then. */
+/**
+ * Input `[logits, 1, 2]`: row and place in it of every token that logits are computed of, which may be none. Logits are
+ * `[logits, 1, vocabulary]` then.
+ */
 export const LOGITS_OF = "helixflow.logits_of"
 const CHOSEN = "helixflow.chosen"
 
@@ -28,10 +31,10 @@ export function makeLogitsPatch(nodes: ReadonlyArray<GraphNode>, graph: DecoderG
   const [hidden] = head?.inputs ?? []
   const [node] = head?.outputs ?? []
   if (hidden === undefined || node === undefined) return null
-  const added = new OnnxGraph("helixflow")
-  added.input(LOGITS_OF, "int64", [1, "logits", 2])
+  const added = new OnnxGraph("helixflow", { nodes: "helixflow.logits" })
+  added.input(LOGITS_OF, "int64", ["logits", 1, 2])
   added.nodeInto("GatherND", [hidden, LOGITS_OF], [CHOSEN])
-  added.output("logits", graph.logitsType, [1, "logits", graph.vocabulary])
+  added.output("logits", graph.logitsType, ["logits", 1, graph.vocabulary])
   return { added, rewired: [{ node, input: hidden, by: CHOSEN }] }
 }
 

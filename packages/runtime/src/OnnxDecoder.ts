@@ -1,7 +1,7 @@
 /** A decoder on ONNX Runtime's own binding: the cache is in this process, and a step copies its new columns into it. */
 import type { Decoder } from "./Decoder.ts"
 import { alikeOf, CACHE_BRANCH, type DecoderGraph, type KvValue } from "./DecoderGraph.ts"
-import { type DecoderRun, integerInputs, pastLength } from "./DecoderInputs.ts"
+import { type DecoderRun, integerInputs, pastLength, sharesPrompts, widthOf } from "./DecoderInputs.ts"
 import { type Floats, makeFloats } from "./Floats.ts"
 import { type GraphPatch, newColumnsOutput } from "./GraphPatch.ts"
 import { fromFloat16 } from "./HalfFloat.ts"
@@ -35,7 +35,13 @@ export class OnnxDecoder implements Decoder {
     this.alike = alikeOf(graph)
     if (!graph.lastLogitsOnly) {
       this.verify = async ({ slot, tokens, from }) => {
-        const run = { first: slot, tokens, count: tokens.length, lengths: [from], keep: tokens.length }
+        const run = { first: slot, tokens: [tokens], lengths: [from], keep: tokens.length }
+        return (await this.#run(run)) ?? new Float32Array(0)
+      }
+    }
+    if (sharesPrompts(graph)) {
+      this.begin = async ({ first, prompts }) => {
+        const run = { first, tokens: prompts, lengths: prompts.map(() => 0), keep: 1 }
         return (await this.#run(run)) ?? new Float32Array(0)
       }
     }
@@ -43,14 +49,15 @@ export class OnnxDecoder implements Decoder {
 
   readonly prefill: Decoder["prefill"] = async ({ slot, tokens, from, logits }) => {
     const keep = logits ? 1 : 0
-    const rows = await this.#run({ first: slot, tokens, count: tokens.length, lengths: [from], keep })
+    const rows = await this.#run({ first: slot, tokens: [tokens], lengths: [from], keep })
     return rows === null ? null : rows.subarray(rows.length - this.vocabulary)
   }
 
+  readonly begin?: NonNullable<Decoder["begin"]>
   readonly verify?: NonNullable<Decoder["verify"]>
 
   readonly decode: Decoder["decode"] = async ({ first, tokens, lengths }) => {
-    const rows = await this.#run({ first, tokens, count: 1, lengths, keep: 1 })
+    const rows = await this.#run({ first, tokens: tokens.map((token) => [token]), lengths, keep: 1 })
     return rows ?? new Float32Array(0)
   }
 
@@ -64,7 +71,7 @@ export class OnnxDecoder implements Decoder {
 
   async #run(run: DecoderRun): Promise<Float32Array | null> {
     const past = pastLength(this.#graph, run, this.#cache.capacity)
-    const patched = this.#newColumns === "all" || (this.#newColumns === "single" && run.count === 1)
+    const patched = this.#newColumns === "all" || (this.#newColumns === "single" && widthOf(run) === 1)
     const outputOf = (kv: KvValue) => (patched ? newColumnsOutput(kv) : kv.present)
     const outputs = await this.#session.run(this.#feeds(run, past), [
       ...(run.keep > 0 ? ["logits"] : []),
@@ -74,7 +81,8 @@ export class OnnxDecoder implements Decoder {
       const { data, dims } = numbersOf(outputs, outputOf(kv))
       for (const [row, length] of run.lengths.entries()) {
         const from = patched ? 0 : this.#firstNewColumn(length, past)
-        this.#cache.write(index, run.first + row, length, { data, length: dims[2] ?? 0, row, from, count: run.count })
+        const count = run.tokens[row]?.length ?? 0
+        this.#cache.write(index, run.first + row, length, { data, length: dims[2] ?? 0, row, from, count })
       }
     }
     if (run.keep === 0) return null

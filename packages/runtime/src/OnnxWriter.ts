@@ -53,6 +53,8 @@ export interface OnnxGraphOptions {
   readonly parent?: OnnxGraph
   /** `float16`: all that is given as float32 is written in half precision, as converters do. */
   readonly precision?: "float32" | "float16"
+  /** What names of nodes begin with, for a graph that is added to another: no two may have the same. */
+  readonly nodes?: string
 }
 
 /** A graph under construction. Values are named by strings, as in ONNX; `node` names what it makes and returns that name. */
@@ -67,6 +69,7 @@ export class OnnxGraph {
   /** The graph that this one is a branch of. */
   readonly #parent: OnnxGraph | null
   readonly #precision: "float32" | "float16"
+  readonly #nodePrefix: string
 
   constructor(
     readonly name: string,
@@ -74,6 +77,7 @@ export class OnnxGraph {
   ) {
     this.#parent = options.parent ?? null
     this.#precision = options.precision ?? "float32"
+    this.#nodePrefix = options.nodes ?? "node"
   }
 
   /** A value name that no other call has been given. */
@@ -141,7 +145,7 @@ export class OnnxGraph {
     const node = new ProtobufWriter()
     for (const input of inputs) node.string(1, input)
     for (const output of outputs) node.string(2, output)
-    node.string(3, this.unique(`node_${operator}`)).string(4, operator)
+    node.string(3, this.unique(`${this.#nodePrefix}_${operator}`)).string(4, operator)
     for (const [name, attribute] of Object.entries(options.attributes ?? {})) {
       const isWidening = operator === "Cast" && "int" in attribute && attribute.int === TensorTypeNumber.float32
       const given = isWidening ? { int: TensorTypeNumber[this.#precision] } : attribute

@@ -12,7 +12,9 @@ const root = temporaryFolder()
 const kinds = [
   ["8 bits and fused attention", "gqa", "q8"],
   ["4 bits and fused attention", "gqa", "q4"],
-  ["8 bits and standard attention", "standard", "q8"]
+  ["8 bits and standard attention", "standard", "q8"],
+  ["8 bits, rounded as they come, and fused attention", "gqa", "int8"],
+  ["8 bits, rounded as they come, and standard attention", "standard", "int8"]
 ] as const
 
 // wide enough for roundings to matter

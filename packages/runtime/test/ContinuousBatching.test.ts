@@ -55,6 +55,15 @@ function tokenDecoder(
       const row = append(slot, from, tokens)
       return logits ? row : null
     },
+    begin: async ({ first, prompts }) => {
+      calls.push(`begin ${prompts.map(({ length }) => length).join(" ")}`)
+      aborted = false
+      await compute()
+      if (aborted) throw new Error("aborted")
+      const rows = new Float32Array(prompts.length * VOCABULARY)
+      for (const [index, tokens] of prompts.entries()) rows.set(append(first + index, 0, tokens), index * VOCABULARY)
+      return rows
+    },
     verify: async ({ slot, tokens, from }) => {
       calls.push(`verify ${tokens.length}`)
       const rows = new Float32Array(tokens.length * VOCABULARY)
@@ -234,6 +243,7 @@ describe("ContinuousBatching", () => {
   it("stops computing a prompt that is cancelled, and doesn't begin one", async () => {
     const cancels = ["a", "c"]
     const { engine, decoder } = makeEngine(4, 0, async () => engine.cancel(cancels.shift() ?? ""))
+    Reflect.deleteProperty(decoder, "begin")
     const prompt = promptOf(1, 50)
     for (const id of ["a", "b", "c"]) engine.submit(sequence(id, prompt, { stopping: stopping({ maxTokens: 2 }) }))
     const { transcripts, failures } = await drain(engine)
@@ -241,6 +251,21 @@ describe("ContinuousBatching", () => {
     expect([...failures]).toEqual([])
     expect([...transcripts.keys()]).toEqual(["b"])
     expect(transcripts.get("b")?.tokens).toEqual(completionOf(prompt, 2))
+  })
+
+  it("stops a run of several prompts once nobody wants any of them", async () => {
+    const cancels = [["a"], ["b", "c"]]
+    const cancel = async () => {
+      for (const id of cancels.shift() ?? []) engine.cancel(id)
+    }
+    const { engine, decoder } = makeEngine(2, 0, cancel)
+    const submit = (id: string) =>
+      engine.submit(sequence(id, promptOf(1, 20), { stopping: stopping({ maxTokens: 1 }) }))
+    for (const id of ["a", "d", "b", "c"]) submit(id)
+    const { transcripts, failures } = await drain(engine)
+    expect(decoder.calls).toEqual(["begin 20 20", "begin 20 20", "abort"])
+    expect([...failures]).toEqual([])
+    expect([...transcripts.keys()]).toEqual(["d"])
   })
 
   it.each([
@@ -373,11 +398,35 @@ describe("ContinuousBatching", () => {
     expect(decoder.calls).toContain("decode 6")
   })
 
-  it("computes short prompts in one step and decodes all sequences together", async () => {
+  it("computes short prompts in one run, whatever their order, and decodes all sequences together", async () => {
+    const { engine, decoder } = makeEngine(5)
+    for (const length of [6, 70, 9, 5]) engine.submit(sequence(`${length}`, promptOf(length, length)))
+    await engine.step()
+    await engine.step()
+    expect(decoder.calls).toEqual(["begin 5 6 9", "prefill 70", "decode 4"])
+    const { transcripts } = await drain(engine)
+    for (const length of [6, 70, 9, 5]) {
+      const all = completionOf(promptOf(length, length), 24)
+      expect(transcripts.get(`${length}`)?.tokens).toEqual(all.slice(2))
+    }
+  })
+
+  it("computes prompts alone where the decoder can't share runs", async () => {
     const { engine, decoder } = makeEngine(4)
-    for (const length of [5, 9, 3]) engine.submit(sequence(`${length}`, promptOf(length, length)))
+    Reflect.deleteProperty(decoder, "begin")
+    for (const length of [6, 9, 5]) engine.submit(sequence(`${length}`, promptOf(length, length)))
     await engine.step()
-    await engine.step()
-    expect(decoder.calls).toEqual(["prefill 5", "prefill 9", "prefill 3", "decode 3"])
+    expect(decoder.calls).toEqual(["prefill 5", "prefill 6", "prefill 9"])
+  })
+
+  it("computes prompts alone that share a run with one that breaks it", async () => {
+    const { engine, decoder } = makeEngine(4)
+    engine.submit(sequence("first", promptOf(1, 5)))
+    engine.submit(sequence("broken", [...promptOf(2, 5), CRASH]))
+    engine.submit(sequence("nonsense", [...promptOf(3, 6), NONSENSE]))
+    const { failures, transcripts } = await drain(engine)
+    expect(decoder.calls.slice(0, 4)).toEqual(["begin 5 6 7", "prefill 5", "prefill 6", "prefill 7"])
+    expect([...failures.keys()].sort()).toEqual(["broken", "nonsense"])
+    expect(transcripts.get("first")?.tokens).toEqual(completionOf(promptOf(1, 5), 24))
   })
 })

@@ -41,6 +41,8 @@ const halves: Readonly<Record<string, WriteLlamaOptions>> = {
 
 // the whole suite where the cache is of another kind; what the others add is proved below
 textEngineSuite("half precision", loadOnnxEngine, { precision: "float16" })
+textEngineSuite("8 bits, rounded as they come", loadOnnxEngine, { scheme: "int8" })
+textEngineSuite("8 bits, rounded as they come, by the binding", binding, { scheme: "int8", attention: "gqa" })
 textEngineSuite("half precision, unpatched", unpatched, { precision: "float16" })
 textEngineSuite("merged branches that continue by one token", loadOnnxEngine, { merged: "tokenwise" })
 
