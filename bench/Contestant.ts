@@ -9,7 +9,7 @@ import { type EngineModel, graphOf } from "./EngineModels.ts"
 import type { MeasuredServer } from "./MeasuredServer.ts"
 import { streamAll } from "./OpenStream.ts"
 import { median } from "./Report.ts"
-import type { Generation } from "./Workload.ts"
+import { type Generation, uneven } from "./Workload.ts"
 
 export interface Contestant {
   readonly name: string
@@ -116,17 +116,32 @@ export const overHttp = (name: string, server: MeasuredServer, model: EngineMode
 })
 
 export interface Rounds {
+  readonly model: EngineModel
   readonly rounds: number
   /** The workload of a round: another for each, since what was computed before may be known. */
   readonly workload: (seed: number) => ReadonlyArray<Generation>
 }
 
-/** The medians of alternating rounds, in the order of the contestants, after one round that does not count. */
+/** Short requests that don't count, at once, for so long: code that has not been compiled yet is slow, and a server runs for long. */
+const warmUp = { requests: 16, tokens: 16, millis: 2000 }
+
+const warm = async ({ run }: Contestant, { vocabulary }: EngineModel) => {
+  const { requests, tokens } = warmUp
+  const until = performance.now() + warmUp.millis
+  for (let seed = 1_000_000; performance.now() < until; seed++) {
+    await run(uneven({ seed, requests, vocabulary, prompt: [tokens, tokens], tokens: [tokens, tokens] }))
+  }
+}
+
+/** How often a model is measured: tiny ones take little, and vary more. */
+export const roundsOf = (model: EngineModel, few = 3): number => (model.name === "helix-demo" ? 5 * few : few)
+
+/** The medians of alternating rounds, in the order of the contestants, after a warm-up. */
 export const compare = async (
   contestants: ReadonlyArray<Contestant>,
-  { rounds, workload }: Rounds
+  { model, rounds, workload }: Rounds
 ): Promise<ReadonlyArray<number>> => {
-  for (const { run } of contestants) await run(workload(0).slice(0, 2))
+  for (const contestant of contestants) await warm(contestant, model)
   const millis = contestants.map((): Array<number> => [])
   for (let round = 0; round < rounds; round++) {
     // the same seeds for all, so that in every round they compute the same

@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { createServer } from "node:net"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
+import { profile } from "./Arguments.ts"
 import { key } from "./ChatRequest.ts"
 
 export interface MeasuredServer {
@@ -25,8 +25,6 @@ export interface ServerProgram {
 }
 
 const home = (file: string) => fileURLToPath(new URL(file, import.meta.url))
-
-const { profile } = parseArgs({ options: { profile: { type: "string" } } }).values
 
 /** Variables that configure a server are the measurement's own to set. */
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("HELIX_")))

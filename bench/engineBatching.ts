@@ -1,13 +1,12 @@
 /** How much do requests that come at once gain from sharing steps, and what do HTTP and actors take of it? */
 import { serve } from "./BenchServer.ts"
-import { compare, overHttp, startBareBatching, startRawLoop, startTransformersJs } from "./Contestant.ts"
+import { compare, overHttp, roundsOf, startBareBatching, startRawLoop, startTransformersJs } from "./Contestant.ts"
 import { demo, type EngineModel, large } from "./EngineModels.ts"
 import * as Hardware from "./Hardware.ts"
 import { print } from "./Report.ts"
 import { tokensOf, uneven } from "./Workload.ts"
 
 const requests = 16
-const rounds = 2
 
 async function measure(model: EngineModel) {
   const workload = (seed: number) =>
@@ -23,7 +22,7 @@ async function measure(model: EngineModel) {
     raw.contestant("raw onnxruntime-node loop"),
     bare.contestant("the engine alone")
   ]
-  const measured = await compare(contestants, { rounds, workload })
+  const measured = await compare(contestants, { model, rounds: roundsOf(model), workload })
   await Promise.all([server, transformers, raw, bare].map((one) => one.stop()))
   const tokens = tokensOf(workload(1))
   const [ours = Number.NaN] = measured
@@ -44,7 +43,7 @@ const rows = []
 for (const model of [large("fp32"), large("q8"), demo()]) rows.push(...(await measure(model)))
 print(
   "engine a",
-  `${requests} requests at once, prompts of 16 to 200 tokens, 32 to 64 new tokens, greedy, median of ${rounds} alternating rounds`,
+  `${requests} requests at once, prompts of 16 to 200 tokens, 32 to 64 new tokens, greedy, median of alternating rounds`,
   hardware,
   rows
 )

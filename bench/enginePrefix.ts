@@ -4,19 +4,20 @@
  * it, so that only what was in a prompt before is found: generated tokens would be found too.
  */
 import { serve } from "./BenchServer.ts"
-import { type EngineModel, large } from "./EngineModels.ts"
+import { roundsOf } from "./Contestant.ts"
+import { demo, type EngineModel, large } from "./EngineModels.ts"
 import * as Hardware from "./Hardware.ts"
 import type { MeasuredServer } from "./MeasuredServer.ts"
 import { firstToken, streamAll } from "./OpenStream.ts"
 import { median, print } from "./Report.ts"
-import { drawTokens, makeRandom } from "./Workload.ts"
+import { drawTokens, makeRandom, uneven } from "./Workload.ts"
 
-const rounds = 2
 const turns = 10
 const turnTokens = 64
 const answerTokens = 32
 const sharedTokens = 400
 const sharing = 32
+const ownTokens = 16
 
 /** The first token of the last turn, after the one before it: what is known of the others is known from that. */
 const conversation = async (server: MeasuredServer, { name, vocabulary }: EngineModel, seed: number) => {
@@ -35,7 +36,7 @@ const shared = async (server: MeasuredServer, { name, vocabulary }: EngineModel,
   const random = makeRandom(seed)
   const system = drawTokens(random, vocabulary, sharedTokens)
   const workload = Array.from({ length: sharing }, () => ({
-    prompt: [...system, ...drawTokens(random, vocabulary, 16)],
+    prompt: [...system, ...drawTokens(random, vocabulary, ownTokens)],
     tokens: 4
   }))
   const start = performance.now()
@@ -55,8 +56,14 @@ async function measure(model: EngineModel) {
     shared: [] as Array<number>,
     computed: [] as Array<number>
   }))
-  for (const server of servers) await firstToken(server.port, model.name, { prompt: [7, 8, 9], tokens: 4 })
-  for (let round = 0; round < rounds; round++) {
+  for (const server of servers) {
+    await streamAll(
+      server.port,
+      model.name,
+      uneven({ seed: 7, requests: 16, vocabulary: model.vocabulary, prompt: [16, 16], tokens: [16, 16] })
+    )
+  }
+  for (let round = 0; round < roundsOf(model); round++) {
     for (const one of measured) {
       one.turn.push(await conversation(one.server, model, round))
       const { computed, millis } = await shared(one.server, model, 1000 + round)
@@ -69,20 +76,21 @@ async function measure(model: EngineModel) {
     model: model.name,
     "prefix cache": one.server.name,
     [`first token of turn ${turns}, ms`]: median(one.turn),
-    [`${sharing} requests, prompt tokens`]: sharing * (sharedTokens + 16),
+    [`${sharing} requests, prompt tokens`]: sharing * (sharedTokens + ownTokens),
     "of them computed": median(one.computed),
+    "more than not shared": median(one.computed) - sharedTokens - sharing * ownTokens,
     seconds: median(one.shared) / 1000
   }))
 }
 
 const hardware = Hardware.describe()
 const rows = []
-for (const model of [large("fp32"), large("q8")]) rows.push(...(await measure(model)))
+for (const model of [large("fp32"), large("q8"), demo()]) rows.push(...(await measure(model)))
 const last = turns * turnTokens + (turns - 1) * answerTokens
 print(
   "engine d",
   `a conversation whose turn ${turns} has a prompt of ${last} tokens, and ${sharing} requests at once with ${sharedTokens} tokens in common ` +
-    `and 16 of their own; median of ${rounds} alternating rounds`,
+    `and ${ownTokens} of their own; median of alternating rounds`,
   hardware,
   rows
 )

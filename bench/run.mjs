@@ -3,7 +3,8 @@
  * installed below `bench/`, never in the root.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { existsSync, statSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs"
+import { loadavg, tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
@@ -55,7 +56,11 @@ const usage = `npm run bench -- <question> [<part>…] [--profile <folder>]
     g           a worker's memory, beside what it is charged
     h           guesses checked while a stream runs alone
 
+engine also puts its tables, and whether its aims were reached, into docs/benchmarks.md.
 --profile leaves a CPU profile of every server that is measured in the folder (open it in Chrome's DevTools).`
+
+/** Processes that wanted to run during the last minute. */
+const BUSY = 1
 
 const ensurePeers = () => {
   const lockFile = join(bench, "package-lock.json")
@@ -98,7 +103,15 @@ await ready()
 ensurePeers()
 // compiled as the server is: how code is compiled is part of what it costs
 await bundle({ source: "bench/StubGateway.ts", target: "bench/dist/StubGateway.js" })
-for (const program of programs) {
-  const code = await run(program, args)
-  if (code !== 0) process.exit(code)
+const [load = 0] = loadavg()
+if (load > BUSY) say(`the machine is busy (load average ${load.toFixed(1)}): the figures will say less`)
+
+const folder = mkdtempSync(join(tmpdir(), "helixflow-tables-"))
+const rows = join(folder, "rows")
+const isEngine = question === "engine"
+for (const program of [...programs, ...(isEngine ? ["engineTables.ts"] : [])]) {
+  const code = await run(program, [...args, ...(isEngine ? ["--rows", rows] : [])])
+  // what the others find is worth having
+  if (code !== 0) process.exitCode = code
 }
+rmSync(folder, { recursive: true, force: true })

@@ -1,8 +1,16 @@
-/** `helixflow bench engine`: how fast a running server is with a model, as its clients see it. */
+/**
+ * `helixflow bench server`: how fast a running server is with a model, as its clients see it. `helixflow bench engine`: the engine beside
+ * what it is compared with, which a checkout measures by `npm run bench`.
+ */
+import { existsSync } from "node:fs"
+import { join } from "node:path"
 import { Args, Command, Options } from "@effect/cli"
+import { Command as PlatformCommand } from "@effect/platform"
+import { installRoot } from "@helixflow/runtime/InstallRoot"
 import { Clock, Console, Effect, Option, Schema, Stream } from "effect"
 import { chooseModel } from "./ChatCommand.ts"
-import type { CommandHelp } from "./CommandHelp.ts"
+import { CommandFailure, failed, interruptible } from "./CommandFailure.ts"
+import { type CommandHelp, render, summary } from "./CommandHelp.ts"
 import { table } from "./ModelsCommand.ts"
 import { ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
@@ -97,18 +105,10 @@ const cells = ({ firstMillis, gapMillis, gapMillis99, streams, tokensPerSecond }
   gapMillis99.toFixed(2)
 ]
 
-export const benchCommand = Command.make(
-  "bench",
-  {
-    json,
-    model,
-    streams,
-    tokens,
-    words,
-    ...serverOptions,
-    what: Args.choice([["engine", "engine" as const]], { name: "what" })
-  },
-  ({ json, model, streams, tokens, what: _, words, ...server }) =>
+const server = Command.make(
+  "server",
+  { json, model, streams, tokens, words, ...serverOptions },
+  ({ json, model, streams, tokens, words, ...server }) =>
     Effect.gen(function* () {
       const run = { model: Option.isSome(model) ? model.value : yield* chooseModel, tokens, words }
       const summaries = yield* Effect.forEach(streams, (count) => measure(run, count))
@@ -120,11 +120,50 @@ export const benchCommand = Command.make(
     }).pipe(againstServer(server))
 ).pipe(Command.withDescription("Measure how fast a running server generates text."))
 
-export const benchHelp: CommandHelp = {
-  usage: ["bench [options] engine"],
+const parts = Args.text({ name: "part" }).pipe(
+  Args.withDescription("A letter of the parts in docs/benchmarks.md, a to h. Default: all of them."),
+  Args.repeated
+)
+
+/** What the engine is compared with is installed and run by the checkout's own program, in a process of its own. */
+const engine = Command.make("engine", { parts }, ({ parts }) =>
+  Effect.gen(function* () {
+    const program = Option.filter(
+      Option.map(installRoot(), (root) => join(root, "bench", "run.mjs")),
+      existsSync
+    )
+    if (Option.isNone(program))
+      return yield* failed("The engine is measured in a checkout, which has the folder bench/.")
+    const running = PlatformCommand.make(process.execPath, program.value, "engine", ...parts).pipe(
+      PlatformCommand.stdout("inherit"),
+      PlatformCommand.stderr("inherit")
+    )
+    const code = yield* Effect.orDie(PlatformCommand.exitCode(running))
+    if (code !== 0) return yield* new CommandFailure({ message: "", exitCode: code })
+  }).pipe(interruptible)
+).pipe(
+  Command.withDescription("Measure the engine beside what it is compared with, in a checkout: about twelve minutes.")
+)
+
+export const benchCommand = Command.make("bench").pipe(
+  Command.withDescription("Measure how fast a running server is, or the engine."),
+  Command.withSubcommands([server, engine])
+)
+
+const benchHelp: CommandHelp = {
+  usage: ["bench server [options]", "bench engine [<part>...]"],
   examples: [
-    ["helixflow bench engine", "1, 4 and 16 streams of the default model"],
-    ["helixflow bench --streams 32 --tokens 256 -m org/name engine", "32 streams of another model"],
-    ["helixflow bench --json engine", "for scripts"]
+    ["helixflow bench server", "1, 4 and 16 streams of the default model"],
+    ["helixflow bench server --streams 32 --tokens 256 -m org/name", "32 streams of another model"],
+    ["helixflow bench server --json", "for scripts"],
+    ["helixflow bench engine", "all tables, written into docs/benchmarks.md"],
+    ["helixflow bench engine a c", "two of them"]
   ]
 }
+
+/** The help page of each of its commands. */
+export const benchPages: ReadonlyArray<readonly [string, string]> = [
+  ["bench server", render(server, { usage: benchHelp.usage.slice(0, 1), examples: benchHelp.examples.slice(0, 3) })],
+  ["bench engine", render(engine, { usage: benchHelp.usage.slice(1), examples: benchHelp.examples.slice(3) })],
+  ["bench", render(benchCommand, benchHelp, [summary(server), summary(engine)])]
+]

@@ -5,7 +5,7 @@ import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
 import * as Setting from "@helixflow/runtime/Setting"
 import { Cause, Config, ConfigError, Console, Context, Effect, Layer, Option } from "effect"
 import packageJson from "../package.json" with { type: "json" }
-import { benchCommand, benchHelp } from "./BenchCommand.ts"
+import { benchCommand, benchPages } from "./BenchCommand.ts"
 import { chaosCommand, chaosHelp } from "./ChaosCommand.ts"
 import { chatCommand, chatHelp } from "./ChatCommand.ts"
 import { CommandFailure, exitCodes } from "./CommandFailure.ts"
@@ -69,7 +69,7 @@ const pages = new Map([
   ["explain", render(explainCommand, explainHelp)],
   ["replay", render(replayCommand, replayHelp)],
   ["chat", render(chatCommand, chatHelp)],
-  ["bench", render(benchCommand, benchHelp)],
+  ...benchPages,
   ["chaos", render(chaosCommand, chaosHelp)]
 ])
 

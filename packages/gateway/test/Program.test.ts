@@ -128,14 +128,14 @@ layer(Server.layer, { timeout: 60_000, excludeTestServices: true })("a started s
     Effect.gen(function* () {
       const { env } = yield* Server
       const options = ["--streams", "1,3", "--tokens", "12", "--prompt-words", "5"]
-      const shown = yield* helixflow(["bench", ...options, "engine"], env)
+      const shown = yield* helixflow(["bench", "server", ...options], env)
       expect(shown).toMatchObject({ code: 0, stderr: "" })
       expect(shown.stdout).toMatch(/STREAMS {2}TOKENS\/S.*\n1 +\d+\.\d +.*\n3 +\d+\.\d +/)
-      const json = yield* helixflow(["bench", "--json", ...options, "engine"], env)
+      const json = yield* helixflow(["bench", "server", "--json", ...options], env)
       const measured = Schema.decodeSync(Measured)(json.stdout)
       expect(measured.map(({ streams }) => streams)).toEqual([1, 3])
       for (const { tokensPerSecond } of measured) expect(tokensPerSecond).toBeGreaterThan(0)
-      expect((yield* helixflow(["bench", "--streams", "0", "engine"], env)).code).toBe(2)
+      expect((yield* helixflow(["bench", "server", "--streams", "0"], env)).code).toBe(2)
     })
   )
 
@@ -324,6 +324,9 @@ describe("helixflow", () => {
       expect(mistyped.stderr).toContain("Did you mean `models`?")
       expect((yield* helixflow(["models", "--jsn"])).code).toBe(2)
       expect((yield* helixflow(["chat", "--temperature", "9", "Hi"])).code).toBe(2)
+      const engine = yield* helixflow(["bench", "engine", "z"])
+      expect(engine).toMatchObject({ code: 1, stdout: "" })
+      expect(engine.stderr).toContain("In parts, all unless some are named")
     })
   )
 
