@@ -2,8 +2,9 @@
  * Compiles HelixFlow: one file for the server and command line, one for the engine worker. A bundle starts in a third of a
  * second, loading a thousand source files takes two.
  */
+import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { basename, dirname, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { say } from "./progress.mjs"
@@ -11,7 +12,7 @@ import { root } from "./root.mjs"
 
 const programs = [
   { source: "packages/gateway/src/bin.ts", target: "packages/gateway/dist/helixflow.js" },
-  { source: "packages/runtime/src/worker.ts", target: "packages/runtime/dist/worker.js" }
+  { source: "packages/runtime/src/worker.ts", target: "packages/runtime/dist/worker.cjs", format: "cjs" }
 ]
 
 const stampFile = join(root, "packages", "gateway", "dist", ".sources")
@@ -29,8 +30,11 @@ const external = [
 ]
 
 /** CommonJS dependencies in an ES module bundle still call `require`. */
-const banner =
+const esmBanner =
   'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);'
+
+/** And a CommonJS bundle has no `import.meta`. */
+const cjsBanner = 'const __url = require("node:url").pathToFileURL(__filename).href;'
 
 /** Everything that decides what the bundles contain, as one hash. */
 const fingerprint = () => {
@@ -66,7 +70,7 @@ const replace = (file, contents) => {
 }
 
 /** Compiles one program; paths are relative to the root. Needs what `package.json` names to be installed. */
-export const bundle = async ({ source, target }) => {
+export const bundle = async ({ format = "esm", source, target }) => {
   const { build } = await import("esbuild")
   const result = await build({
     entryPoints: [join(root, source)],
@@ -75,7 +79,7 @@ export const bundle = async ({ source, target }) => {
     bundle: true,
     write: false,
     platform: "node",
-    format: "esm",
+    format,
     target: "node20",
     sourcemap: "linked",
     // The sources lie beside the bundle.
@@ -84,7 +88,14 @@ export const bundle = async ({ source, target }) => {
     // nothing else has are kept anyway.
     conditions: ["source"],
     external,
-    banner: { js: banner },
+    ...(format === "esm"
+      ? { banner: { js: esmBanner } }
+      : {
+          banner: { js: cjsBanner },
+          define: { "import.meta.url": "__url" },
+          // what is external is required where it is imported dynamically too
+          supported: { "dynamic-import": false }
+        }),
     logLevel: "warning"
   })
   // The map first: a program is never there without it.
@@ -93,9 +104,19 @@ export const bundle = async ({ source, target }) => {
   }
 }
 
+/** Has V8 make code of the worker once, so that its starts needn't. Without it they only take longer. */
+const keepCode = () => {
+  const folder = join(root, "packages", "runtime")
+  for (const name of readdirSync(join(folder, "dist"))) if (name.endsWith(".code")) rmSync(join(folder, "dist", name))
+  spawnSync(process.execPath, [join(folder, "bin", "worker.mjs"), "--check", "cpu", "0", "--keep-code"], {
+    stdio: "ignore"
+  })
+}
+
 /** Needs what `package.json` names to be installed. */
 const build = async (stamp) => {
   await Promise.all(programs.map(bundle))
+  keepCode()
   replace(stampFile, stamp)
 }
 

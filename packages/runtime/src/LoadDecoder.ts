@@ -16,9 +16,7 @@ import { FfiDecoder } from "./FfiDecoder.ts"
 import { type GraphPatch, makeGraphPatch, writesInPlace } from "./GraphPatch.ts"
 import { readLeanModel } from "./LeanModel.ts"
 import { LOGITS_OF, type LogitsPatch, makeLogitsPatch } from "./LogitsPatch.ts"
-import { OnnxDecoder } from "./OnnxDecoder.ts"
 import { type OnnxFile, readOnnxFile } from "./OnnxFile.ts"
-import { OnnxSession } from "./OnnxSession.ts"
 import { OrtApi } from "./OrtApi.ts"
 import { ProviderUnavailable } from "./OrtProvider.ts"
 import { OrtSession } from "./OrtSession.ts"
@@ -104,6 +102,7 @@ async function loadDirectly(options: LoadDecoderOptions, graph: Graph): Promise<
     }
   }
   tellOfRounding(options.model, decoder)
+  const { OnnxDecoder, OnnxSession } = await loadBinding()
   const session = await OnnxSession.load(options.graph, { device, threads })
   return new OnnxDecoder({ session, graph: decoder, slots: options.slots, newColumns: "none" })
 }
@@ -114,7 +113,7 @@ async function loadFfi(options: LoadDecoderOptions, graph: Graph, inPlace: boole
   if (!inPlace && graph.patch === null) throw new Error("the graph makes its cache in a way that is not known")
   const { decoder: loaded, model } = edited(options.graph, graph, inPlace ? null : graph.patch)
   tellOfRounding(options.model, loaded)
-  const decoder = new FfiDecoder({ session: new OrtSession(api, model, threads), graph: loaded, slots })
+  const decoder = new FfiDecoder({ session: await OrtSession.load(api, model, threads), graph: loaded, slots })
   try {
     // outputs whose shapes are not as expected show here, before a request meets them
     await decoder.prefill({ slot: 0, tokens: [0, 0], from: 0, logits: true })
@@ -129,8 +128,15 @@ async function loadPatched(options: LoadDecoderOptions, graph: Graph, patch: Gra
   const { device = PROCESSOR, slots, threads } = options
   const { decoder, model } = edited(options.graph, graph, patch)
   tellOfRounding(options.model, decoder)
+  const { OnnxDecoder, OnnxSession } = await loadBinding()
   const session = await OnnxSession.load(model, { device, threads })
   return new OnnxDecoder({ session, graph: decoder, slots, newColumns: patch.columns })
+}
+
+/** Only where it is needed: it takes a tenth of a worker's start. */
+async function loadBinding() {
+  const [{ OnnxDecoder }, { OnnxSession }] = await Promise.all([import("./OnnxDecoder.ts"), import("./OnnxSession.ts")])
+  return { OnnxDecoder, OnnxSession }
 }
 
 /** The graph with its patches, and what it is then. */

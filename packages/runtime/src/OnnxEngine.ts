@@ -1,5 +1,6 @@
 /** The engine for Hugging Face folders with ONNX graphs: a folder becomes a running engine, or is refused with the reason and the file. */
 import * as path from "node:path"
+import { setImmediate } from "node:timers/promises"
 import { LoadFailed } from "@helixflow/schema/Errors"
 import { recogniseClassifier } from "./ClassifierGraph.ts"
 import { ContinuousBatching } from "./ContinuousBatching.ts"
@@ -10,14 +11,11 @@ import { PROCESSOR } from "./ExecutionProvider.ts"
 import { BLOCK } from "./Grain.ts"
 import { loadDecoder } from "./LoadDecoder.ts"
 import { describeModelFolder, type ModelFolder } from "./ModelFolder.ts"
-import { OnnxClassifier } from "./OnnxClassifier.ts"
-import { OnnxEmbedder } from "./OnnxEmbedder.ts"
-import { OnnxEncoder } from "./OnnxEncoder.ts"
+import type { OnnxEncoder } from "./OnnxEncoder.ts"
 import { readOnnxFile } from "./OnnxFile.ts"
-import { OnnxSession } from "./OnnxSession.ts"
 import { ProviderUnavailable } from "./OrtProvider.ts"
 import { PrefixCache } from "./PrefixCache.ts"
-import { loadTokenizer } from "./Tokenizer.ts"
+import { loadTokenizer, readTokenizer, Tokenizer } from "./Tokenizer.ts"
 
 export interface OnnxEngineOptions {
   /** Whether graphs are patched to return new keys and values alone; the fallback returns the whole cache at every step. */
@@ -68,9 +66,13 @@ async function loadGenerator(
   options: LoadOptions,
   { patch }: OnnxEngineOptions
 ): Promise<TextEngine> {
-  const decoder = await loadDecoder({ ...options, ...folder, patch })
+  const [decoder, parts] = await Promise.all([
+    loadDecoder({ ...options, ...folder, patch }),
+    // by then the runtime loads the graph, on a thread of its own
+    setImmediate().then(() => readTokenizer(folder, options.model))
+  ])
   const context = Math.min(options.context, folder.context)
-  const tokenizer = loadTokenizer(folder, { model: options.model, vocabulary: decoder.vocabulary, context })
+  const tokenizer = new Tokenizer({ ...parts, vocabulary: decoder.vocabulary, context })
   // chat models may end their turn with another token than their configuration says
   const ends = new Set([...folder.eosTokenIds, ...(tokenizer.eosTokenId === null ? [] : [tokenizer.eosTokenId])])
   return new ContinuousBatching({
@@ -88,6 +90,7 @@ async function loadGenerator(
 }
 
 async function loadEmbedder(folder: ModelFolder, options: LoadOptions): Promise<EmbeddingEngine> {
+  const { OnnxEmbedder } = await import("./OnnxEmbedder.ts")
   const { inputs, output } = recogniseEmbedder(readOnnxFile(folder.graph))
   const context = Math.min(options.context, folder.context)
   return new OnnxEmbedder({
@@ -101,6 +104,7 @@ async function loadEmbedder(folder: ModelFolder, options: LoadOptions): Promise<
 }
 
 async function loadClassifier(folder: ModelFolder, options: LoadOptions): Promise<ClassificationEngine> {
+  const { OnnxClassifier } = await import("./OnnxClassifier.ts")
   const { activation, labels } = folder
   const { inputs, output } = recogniseClassifier(readOnnxFile(folder.graph), labels.length)
   const context = Math.min(options.context, folder.context)
@@ -116,6 +120,7 @@ async function loadClassifier(folder: ModelFolder, options: LoadOptions): Promis
 }
 
 async function loadEncoder(folder: ModelFolder, options: LoadOptions, inputs: EncoderInputs): Promise<OnnxEncoder> {
+  const [{ OnnxEncoder }, { OnnxSession }] = await Promise.all([import("./OnnxEncoder.ts"), import("./OnnxSession.ts")])
   const session = await OnnxSession.load(folder.graph, {
     device: options.device ?? PROCESSOR,
     threads: options.threads

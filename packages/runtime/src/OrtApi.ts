@@ -27,8 +27,10 @@ const TABLE_SIZE = 131
 interface Table {
   readonly GetErrorMessage: (status: Pointer) => string
   readonly CreateEnv: (severity: number, name: string, out: Out) => Status
-  readonly CreateSessionFromArray: (env: Pointer, model: Pointer, bytes: number, options: Pointer, out: Out) => Status
-  readonly Run: { readonly async: (...args: [...RunArguments, done: (error: unknown, status: Status) => void]) => void }
+  readonly CreateSessionFromArray: OnAnotherThread<
+    [env: Pointer, model: Pointer, bytes: number, options: Pointer, out: Pointer]
+  >
+  readonly Run: OnAnotherThread<RunArguments>
   readonly CreateSessionOptions: (out: Out) => Status
   readonly SetSessionLogSeverityLevel: (options: Pointer, severity: number) => Status
   readonly SetIntraOpNumThreads: (options: Pointer, threads: number) => Status
@@ -52,6 +54,11 @@ interface Table {
   readonly ReleaseRunOptions: (options: Pointer) => void
   readonly ReleaseSessionOptions: (options: Pointer) => void
   readonly AddSessionConfigEntry: (options: Pointer, key: string, value: string) => Status
+}
+
+/** A function that takes long. */
+interface OnAnotherThread<Arguments extends ReadonlyArray<unknown>> {
+  readonly async: (...args: [...Arguments, done: (error: unknown, status: Status) => void]) => void
 }
 
 /** Where a function puts the one pointer that it makes. */
@@ -99,6 +106,8 @@ export class OrtApi {
   readonly #env: Pointer
   readonly #cpu: Pointer
   readonly #out = new BigUint64Array(1)
+  /** What the runtime reads on another thread must not be collected meanwhile. */
+  readonly #kept = new Set<Uint8Array>()
   /** Where the array's memory is. From now on it is not moved; it is freed with the array. */
   readonly address: (memory: ArrayBufferView) => Pointer
   /** koffi unloads a library that nothing refers to, whatever still runs in it. */
@@ -158,9 +167,11 @@ export class OrtApi {
     return new OrtApi({ table, address: koffi.address, library })
   }
 
-  /** Loads a model. Throws the runtime's message. */
-  createSession({ bytes, folder }: LeanModel, threads: number): Pointer {
+  /** Loads a model on another thread. Rejects with the runtime's message. */
+  async createSession({ bytes, folder }: LeanModel, threads: number): Promise<Pointer> {
     const options = this.#make((out) => this.#table.CreateSessionOptions(out))
+    const out = new BigUint64Array(1)
+    this.#kept.add(bytes)
     try {
       this.#check(this.#table.SetIntraOpNumThreads(options, threads))
       this.#check(this.#table.SetInterOpNumThreads(options, 1))
@@ -169,9 +180,14 @@ export class OrtApi {
         this.#check(this.#table.AddSessionConfigEntry(options, name, value))
       }
       this.#check(this.#table.AddSessionConfigEntry(options, WEIGHTS_FOLDER, folder))
-      const address = this.address(bytes)
-      return this.#make((out) => this.#table.CreateSessionFromArray(this.#env, address, bytes.length, options, out))
+      const model = this.address(bytes)
+      const made = this.address(out)
+      await this.#async((done) =>
+        this.#table.CreateSessionFromArray.async(this.#env, model, bytes.length, options, made, done)
+      )
+      return out[0] ?? 0n
     } finally {
+      this.#kept.delete(bytes)
       this.#table.ReleaseSessionOptions(options)
     }
   }
@@ -200,16 +216,7 @@ export class OrtApi {
   /** Computes on another thread. The arrays must be kept until then. Rejects with the runtime's message. */
   run(request: RunRequest): Promise<void> {
     const { session, options, inputNames, inputs, outputNames, outputs } = request
-    return new Promise((resolve, reject) => {
-      const done = (error: unknown, status: Status) => {
-        try {
-          if (error !== null && error !== undefined) throw error
-          this.#check(status)
-          resolve()
-        } catch (cause) {
-          reject(cause)
-        }
-      }
+    return this.#async((done) =>
       this.#table.Run.async(
         session,
         options,
@@ -221,6 +228,20 @@ export class OrtApi {
         this.address(outputs),
         done
       )
+    )
+  }
+
+  #async(start: (done: (error: unknown, status: Status) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      start((error, status) => {
+        try {
+          if (error !== null && error !== undefined) throw error
+          this.#check(status)
+          resolve()
+        } catch (cause) {
+          reject(cause)
+        }
+      })
     })
   }
 

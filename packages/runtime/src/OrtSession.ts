@@ -43,13 +43,17 @@ export class OrtSession {
   /** The run under way, and what must not be collected before its end. */
   #running: { readonly request: RunRequest; readonly done: Promise<void> } | null = null
 
-  /** Loads a model. Throws the runtime's message. */
-  constructor(api: OrtApi, model: LeanModel, threads: number) {
+  private constructor(api: OrtApi, session: Pointer) {
     this.#api = api
-    this.#session = api.createSession(model, threads)
+    this.#session = session
     this.#options = api.createRunOptions()
     // node waits for its threads before it ends
     process.once("exit", this.abort)
+  }
+
+  /** Loads a model; the event loop goes on meanwhile. Rejects with the runtime's message. */
+  static async load(api: OrtApi, model: LeanModel, threads: number): Promise<OrtSession> {
+    return new OrtSession(api, await api.createSession(model, threads))
   }
 
   scope(): TensorScope {

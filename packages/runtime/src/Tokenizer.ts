@@ -32,6 +32,19 @@ export interface TokenPair {
   readonly types: ReadonlyArray<number>
 }
 
+/** What a model's files say of its tokenizer. */
+export interface TokenizerParts {
+  /** Knows special tokens by the names that `specialTokens` gives them. */
+  readonly encoder: PromptEncoder
+  readonly table: TokenBytes
+  readonly template: ChatTemplate | null
+  readonly specialTokens: SpecialTokens
+  /** Whether clients may write them in messages. */
+  readonly specialTokensInMessages: boolean
+  readonly eosTokenId: number | null
+  readonly prompts: EmbeddingPrompts
+}
+
 export class Tokenizer {
   readonly #encoder: PromptEncoder
   readonly #template: ChatTemplate | null
@@ -48,19 +61,7 @@ export class Tokenizer {
   /** Texts with more bytes have more tokens than the context: they are refused before they cost seconds. */
   readonly #mostBytes: number
 
-  constructor(parts: {
-    /** Knows special tokens by the names that `specialTokens` gives them. */
-    readonly encoder: PromptEncoder
-    readonly table: TokenBytes
-    readonly template: ChatTemplate | null
-    readonly specialTokens: SpecialTokens
-    /** Whether clients may write them in messages. */
-    readonly specialTokensInMessages: boolean
-    readonly eosTokenId: number | null
-    readonly prompts: EmbeddingPrompts
-    readonly vocabulary: number
-    readonly context: number
-  }) {
+  constructor(parts: TokenizerParts & { readonly vocabulary: number; readonly context: number }) {
     this.#encoder = parts.encoder
     this.#template = parts.template
     this.#specialTokens = parts.specialTokens
@@ -169,6 +170,12 @@ export interface LoadTokenizerOptions {
 
 /** Reads a model's tokenizer. Throws `LoadFailed`. */
 export function loadTokenizer(folder: ModelFolder, { model, vocabulary, context }: LoadTokenizerOptions): Tokenizer {
+  const parts = readTokenizer(folder, model)
+  return new Tokenizer({ ...parts, vocabulary: vocabulary ?? parts.table.size, context })
+}
+
+/** The same, for those who know only later how many ids the model knows. Throws `LoadFailed`. */
+export function readTokenizer(folder: ModelFolder, model: string): TokenizerParts {
   const file = path.join(folder.path, "tokenizer.json")
   const attempt = <A>(what: string, make: () => A): A => {
     try {
@@ -183,7 +190,7 @@ export function loadTokenizer(folder: ModelFolder, { model, vocabulary, context 
   const parsed = attempt("not a tokenizer", () => Schema.decodeUnknownSync(TokenizerFile)(json))
   const table = attempt("not a tokenizer", () => new TokenBytes(parsed))
   const specialTokens = new SpecialTokens(parsed)
-  return new Tokenizer({
+  return {
     encoder: attempt(
       "unsupported tokenizer",
       // decoded above, so it is an object
@@ -197,8 +204,6 @@ export function loadTokenizer(folder: ModelFolder, { model, vocabulary, context 
       parsed.added_tokens?.find(({ content }) => content === contentOf(tokenizerConfig.eos_token))?.id ?? null,
     specialTokens,
     specialTokensInMessages: folder.specialTokensInMessages,
-    prompts: folder.embeddingPrompts,
-    vocabulary: vocabulary ?? table.size,
-    context
-  })
+    prompts: folder.embeddingPrompts
+  }
 }

@@ -21,7 +21,7 @@ export const CHECK = "--check"
 
 export const resolve = (from: string = import.meta.url): WorkerEntry => {
   const source = fileURLToPath(new URL("./worker.ts", from))
-  const compiled = Option.map(installRoot(from), (root) => join(root, "packages", "runtime", "dist", "worker.js"))
+  const compiled = Option.map(installRoot(from), (root) => join(root, "packages", "runtime", "bin", "worker.mjs"))
   return existsSync(source)
     ? { path: source, execArgv: ["--import", "tsx", "--conditions=source"] }
     : { path: Option.getOrElse(compiled, () => fileURLToPath(new URL("./worker.js", from))), execArgv: [] }
