@@ -1,7 +1,19 @@
+import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { Sampling } from "@helixflow/schema/Generation"
+import { TokenId } from "@helixflow/schema/Ids"
 import * as FastCheck from "effect/FastCheck"
+import { ContinuousBatching } from "../src/ContinuousBatching.ts"
+import type { Decoder } from "../src/Decoder.ts"
+import { loadDecoder } from "../src/LoadDecoder.ts"
+import { describeModelFolder } from "../src/ModelFolder.ts"
+import { PrefixCache } from "../src/PrefixCache.ts"
 import { PromptLookup } from "../src/PromptLookup.ts"
 import { SpeculationGate } from "../src/SpeculationGate.ts"
+import { writeTinyChatModel } from "../src/TestModels.ts"
+import { loadTokenizer } from "../src/Tokenizer.ts"
+import { drain, greedy, sequence, stopping } from "./engineSuite.ts"
+import { temporaryFolder } from "./temporaryFolder.ts"
 
 /** What followed the latest earlier occurrence of the last `order` tokens, looked for token by token. */
 const naive = (tokens: ReadonlyArray<number>, order: number, count: number) => {
@@ -82,5 +94,48 @@ describe("the gate of speculation", () => {
     const gate = seen(10, 15, 1)
     for (let n = 0; n < 20; n++) gate.observeDrafted(15, 5)
     assert.isTrue(gate.admits())
+  })
+})
+
+describe.each(["ffi", "binding"] as const)("guesses that a graph checks, by %s", (engine) => {
+  const root = temporaryFolder()
+  const prompt = Array.from({ length: 24 }, (_, index) => TokenId.make(10 + (index % 8)))
+  const samplings = { greedy, sampled: Sampling.make({ ...greedy, temperature: 0.4, topK: 3, seed: 11 }) }
+
+  it.each(["gqa", "standard"] as const)("are kept where they are right, and change no text: %s", async (attention) => {
+    const folder = path.join(root, attention)
+    writeTinyChatModel(folder, { attention })
+    const graph = path.join(folder, "onnx", "model.onnx")
+    const options = { model: "tiny", slidingWindow: null, vocabulary: null, slots: 1, threads: 1, patch: true, engine }
+    const decoder = await loadDecoder({ ...options, graph })
+    const limits = { model: "tiny", vocabulary: decoder.vocabulary, context: 512 }
+    const tokenizer = loadTokenizer(describeModelFolder(folder, "tiny"), limits)
+    const textOf = async (computing: Decoder, sampling: Sampling) => {
+      let time = 0
+      const one = new ContinuousBatching({
+        decoder: computing,
+        tokenizer,
+        context: 512,
+        slots: 1,
+        eosTokenIds: [],
+        prefixCache: new PrefixCache({ blockTokens: 16, capacity: 0 }),
+        // whatever is computed takes as long, so that guesses pay as soon as one is right
+        now: () => ++time
+      })
+      one.submit(sequence("s", prompt, { sampling, stopping: stopping({ maxTokens: 120, ignoreEos: true }) }))
+      let steps = 0
+      const { transcripts } = await drain(one, () => steps++)
+      return { tokens: transcripts.get("s")?.tokens ?? [], steps }
+    }
+    const { verify: _, ...unguessed } = decoder
+    for (const [name, sampling] of Object.entries(samplings)) {
+      const plain = await textOf(unguessed, sampling)
+      const guessed = await textOf(decoder, sampling)
+      assert.deepStrictEqual(guessed.tokens, plain.tokens)
+      assert.strictEqual(plain.steps, 120)
+      // a text without chance repeats itself here and there
+      if (name === "greedy") assert.isBelow(guessed.steps, plain.steps)
+    }
+    await decoder.close()
   })
 })
