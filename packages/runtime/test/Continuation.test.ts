@@ -4,8 +4,8 @@ import { Sampling, type SequenceRequest } from "@helixflow/schema/Generation"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { TextEngine } from "../src/Engine.ts"
 import { loadOnnxEngine } from "../src/OnnxEngine.ts"
-import { tinyLlama, writeLlamaModel } from "../src/TestModels.ts"
-import { drain, greedy, sequence, stopping, type Transcript } from "./engineSuite.ts"
+import { writeLlamaModel } from "../src/TestModels.ts"
+import { drain, greedy, sequence, stopping, type Transcript, wideLlama } from "./engineSuite.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const root = temporaryFolder()
@@ -17,22 +17,11 @@ const kinds = [
   ["8 bits, rounded as they come, and standard attention", "standard", "int8"]
 ] as const
 
-// wide enough for roundings to matter
-const config = {
-  ...tinyLlama,
-  hidden_size: 128,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  head_dim: 32,
-  intermediate_size: 256,
-  num_hidden_layers: 3
-}
-
 describe.each(kinds)("a graph with weights of %s", (_, attention, scheme) => {
   let engine: TextEngine
   beforeAll(async () => {
     const folder = path.join(root, `${attention}-${scheme}`)
-    writeLlamaModel(folder, config, { attention, scheme })
+    writeLlamaModel(folder, wideLlama, { attention, scheme })
     const loaded = await loadOnnxEngine({
       model: "m",
       path: folder,

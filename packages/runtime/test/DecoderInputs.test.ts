@@ -2,20 +2,11 @@
 import * as path from "node:path"
 import { describe, expect, it } from "vitest"
 import { loadDecoder } from "../src/LoadDecoder.ts"
-import { tinyLlama, type WriteLlamaOptions, writeLlamaModel } from "../src/TestModels.ts"
+import { type WriteLlamaOptions, writeLlamaModel } from "../src/TestModels.ts"
+import { wideLlama } from "./engineSuite.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const root = temporaryFolder()
-// wide enough for sums to be taken in parts
-const config = {
-  ...tinyLlama,
-  hidden_size: 128,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  head_dim: 32,
-  intermediate_size: 256,
-  num_hidden_layers: 3
-}
 const kinds: Readonly<Record<string, WriteLlamaOptions>> = {
   "fused attention": { attention: "gqa" },
   "fused attention and positions": { attention: "gqa", positionIds: true },
@@ -32,7 +23,7 @@ const prompts = lengths.map((length, seed) => Array.from({ length }, (_, at) => 
 
 const load = (kind: string, variant: WriteLlamaOptions, engine: "ffi" | "binding") => {
   const folder = path.join(root, kind.replaceAll(" ", "-"))
-  writeLlamaModel(folder, config, variant)
+  writeLlamaModel(folder, wideLlama, variant)
   const graph = path.join(folder, "onnx", "model.onnx")
   const options = { model: "m", slidingWindow: null, vocabulary: null, slots: lengths.length, threads: 2, patch: true }
   return loadDecoder({ ...options, graph, engine })

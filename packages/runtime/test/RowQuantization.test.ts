@@ -4,14 +4,14 @@ import { afterEach, describe, expect, it, vi } from "vitest"
 import { type LoadDecoderOptions, loadDecoder } from "../src/LoadDecoder.ts"
 import { readOnnxFile } from "../src/OnnxFile.ts"
 import { makeRowQuantization, roundsByRun } from "../src/RowQuantization.ts"
-import { tinyLlama, type WriteLlamaOptions, writeLlamaModel } from "../src/TestModels.ts"
+import { type WriteLlamaOptions, writeLlamaModel } from "../src/TestModels.ts"
+import { wideLlama } from "./engineSuite.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const root = temporaryFolder()
-const config = { ...tinyLlama, hidden_size: 128, num_attention_heads: 4, num_key_value_heads: 2, head_dim: 32 }
 const graphOf = (scheme: NonNullable<WriteLlamaOptions["scheme"]>) => {
   const folder = path.join(root, scheme)
-  writeLlamaModel(folder, config, { attention: "gqa", scheme })
+  writeLlamaModel(folder, wideLlama, { attention: "gqa", scheme })
   return path.join(folder, "onnx", "model.onnx")
 }
 const load = (graph: string, options: Partial<LoadDecoderOptions> = {}) =>

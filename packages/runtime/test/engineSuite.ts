@@ -5,8 +5,19 @@ import { Sampling, SequenceRequest, Stopping, type TokenLogprob } from "@helixfl
 import { RequestId, TokenId } from "@helixflow/schema/Ids"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { LoadEngine, StepResult, TextEngine } from "../src/Engine.ts"
-import { writeTinyChatModel } from "../src/TestModels.ts"
+import { tinyLlama, writeTinyChatModel } from "../src/TestModels.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
+
+/** Wide enough for roundings to matter, and for sums to be taken in parts. */
+export const wideLlama = {
+  ...tinyLlama,
+  hidden_size: 128,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 32,
+  intermediate_size: 256,
+  num_hidden_layers: 3
+}
 
 export const greedy = Sampling.make({
   temperature: 0,
