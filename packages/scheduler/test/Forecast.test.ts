@@ -11,7 +11,7 @@ const monday = Date.UTC(2026, 0, 5)
 
 const id = (name: string) => ModelId.make(name)
 
-type Event = readonly [at: number, model: string, tenant?: string]
+type Event = readonly [at: number, model: string, tenant?: string | undefined]
 
 const learned = (events: ReadonlyArray<Event>) =>
   events.reduce(
