@@ -28,6 +28,11 @@ export const sum = (a: number, b: number): number => {
 
 export const arrived = (demand: Demand, now: number): Demand => ({ ...demand, level: sum(demand.level, levelAt(now)) })
 
+/** How likely it is that somebody asks within so many milliseconds, if it goes on as lately. */
+export const probability = ({ level }: Demand, now: number, millis: number): number =>
+  // a stream of arrivals of a rate r has r * halfLife / ln 2 of them counted
+  1 - Math.exp((-(2 ** (level - levelAt(now))) * Math.LN2 * millis) / halfLife)
+
 /** How much the latest load says of the next. */
 const recency = 0.3
 

@@ -47,7 +47,7 @@ const staysUntil = (
   rank: Victim["rank"],
   { groupFactor, maxResidency, minResidency }: SchedulerOptions
 ): number => {
-  if (rank === 0 || entry.loadedAt === null) return 0
+  if (rank === 0 || entry.loadedAt === null || entry.ahead) return 0
   const reload = FleetView.reloadMillisOf(view, entry)
   const grouped = Math.min(maxResidency, Math.max(minResidency, groupFactor * reload))
   return entry.loadedAt + (rank === 3 ? grouped : Math.min(minResidency, reload))

@@ -48,6 +48,8 @@ export interface ReplicaEntry {
   readonly lastUsed: number
   /** When this scheduler's load of it ended; null if it did not load it. */
   readonly loadedAt: number | null
+  /** It was loaded ahead of requests, and none has come yet. */
+  readonly ahead: boolean
   /** Passed over until then: its device refused a slot that seemed free. */
   readonly heldUntil: number
 }
@@ -277,6 +279,7 @@ export const observeReplica = (view: FleetView, status: ReplicaStatus, now: numb
     taken: 0,
     lastUsed: now,
     loadedAt: null,
+    ahead: false,
     heldUntil: 0
   })
 }
@@ -290,6 +293,7 @@ export const assumeLoad = (view: FleetView, status: ReplicaStatus, bytes: number
     taken: 0,
     lastUsed: now,
     loadedAt: null,
+    ahead: false,
     heldUntil: 0
   })
   const on = device(added, status.device)
@@ -327,7 +331,7 @@ export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): Flee
 
 /** A slot of the replica is given (`1`) or freed (`-1`). */
 export const takeSlot = (view: FleetView, id: ReplicaId, change: 1 | -1, now: number): FleetView =>
-  updateReplica(view, id, (entry) => ({ taken: Math.max(0, entry.taken + change), lastUsed: now }))
+  updateReplica(view, id, (entry) => ({ taken: Math.max(0, entry.taken + change), lastUsed: now, ahead: false }))
 
 const setDemand = (view: FleetView, id: ModelId, demand: Demand.Demand): FleetView =>
   recounted({ ...view, demand: HashMap.set(view.demand, id, demand) }, id)

@@ -39,7 +39,9 @@ const doubt = 2
 interface Habit {
   /** The hour (since the epoch) of its first arrival. */
   readonly since: number
-  /** Arrivals of the hour that it was asked for last. */
+  /** When it was asked for last. */
+  readonly last: number
+  /** Arrivals of the hour of then. */
   readonly hour: number
   readonly count: number
   /** Arrivals of each hour of the week before that, each weighing `2^(its hour - since) / halfLife)`: later ones more. */
@@ -77,6 +79,10 @@ const closed = (habit: Habit, hour: number): Habit => {
   return { ...habit, hour, count: 0, hours }
 }
 
+/** When a model was asked for last; `-Infinity`: never. */
+export const lastOf = ({ habits }: Forecast, model: ModelId): number =>
+  Recent.get(habits, model)?.last ?? Number.NEGATIVE_INFINITY
+
 /** The bin of a gap. */
 const binOf = (millis: number): number => (millis < 1000 ? 0 : Math.floor(Math.log2(millis / 1000)) + 1)
 
@@ -109,9 +115,9 @@ export const arrived = (forecast: Forecast, model: ModelId, tenant: string, now:
     habits = Recent.set(habits, before.model, followed(first, model, gap))
   }
   const known = Recent.get(habits, model)
-  const habit = known ?? { since: hour, hour, count: 0, hours: noHours, arrivals: 0, followers: new Map() }
+  const habit = known ?? { since: hour, last: now, hour, count: 0, hours: noHours, arrivals: 0, followers: new Map() }
   const open = closed(habit, hour)
-  const counted = { ...open, count: open.count + 1, arrivals: open.arrivals + 1 }
+  const counted = { ...open, last: now, count: open.count + 1, arrivals: open.arrivals + 1 }
   return {
     habits: Recent.set(habits, model, counted.arrivals >= remembered ? halved(counted) : counted),
     tenants: Recent.set(forecast.tenants, tenant, { model, at: now })
@@ -173,19 +179,6 @@ const endedBy = (gaps: ReadonlyArray<number>, millis: number): number => {
   return ended
 }
 
-/** How likely it is that the follower comes in the time given, where nothing has come since the model did. */
-const follows = (
-  { arrivals, followers }: Habit,
-  gaps: ReadonlyArray<number>,
-  since: number,
-  millis: number
-): number => {
-  let over = 0
-  for (const others of followers.values()) over += endedBy(others, since)
-  const within = endedBy(gaps, since + millis) - endedBy(gaps, since)
-  return within / (Math.max(within, arrivals - over) + doubt)
-}
-
 /** A model, and how likely it is asked for within a time from now on. */
 export interface Prediction {
   readonly model: ModelId
@@ -207,10 +200,14 @@ export const predict = (
   for (const [, { at, model }] of Recent.entries(tenants)) {
     const habit = now - at < longestGapMillis ? Recent.get(habits, model) : undefined
     if (habit === undefined) continue
+    const since = now - at
+    let over = 0
+    for (const gaps of habit.followers.values()) over += endedBy(gaps, since)
     for (const [follower, gaps] of habit.followers) {
       const still = unasked.get(follower)
-      if (still !== undefined)
-        unasked.set(follower, still * (1 - follows(habit, gaps, now - at, withinMillis(follower))))
+      if (still === undefined) continue
+      const within = endedBy(gaps, since + withinMillis(follower)) - endedBy(gaps, since)
+      unasked.set(follower, still * (1 - within / (Math.max(within, habit.arrivals - over) + doubt)))
     }
   }
   return Array.from(unasked, ([model, probability]) => ({ model, probability: 1 - probability }))
@@ -231,6 +228,7 @@ const Stored = Schema.parseJson(
         ModelId,
         Schema.Struct({
           since: Schema.Int,
+          last: Schema.Number,
           hour: Schema.Int,
           count: Schema.NonNegative,
           hours: Counts(hoursOfWeek),

@@ -10,6 +10,9 @@ import type { LoadPlan } from "./SchedulerState.ts"
 /** The replicas that should make room did not finish in time. */
 class StillBusy extends Data.TaggedError("StillBusy") {}
 
+/** Somebody needs the place who waits, and nobody waits for this. */
+class GaveWay extends Data.TaggedError("GaveWay") {}
+
 export type LoadOutcome =
   | { readonly _tag: "Loaded"; readonly status: ReplicaStatus }
   | { readonly _tag: "Failed"; readonly error: LoadFailed }
@@ -20,6 +23,8 @@ export interface LoadJob {
   readonly fleet: typeof Fleet.Service
   readonly options: SchedulerOptions
   readonly plan: LoadPlan
+  /** Succeeds when the load is to be given up. */
+  readonly givenUp: Effect.Effect<void>
   /** Succeeds when no request has a slot of the replica. */
   readonly idle: (replica: ReplicaId) => Effect.Effect<void>
   /** Stops a replica and releases its claim. */
@@ -83,21 +88,24 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
     return status
   })
 
+  const givesWay = Effect.zipRight(job.givenUp, new GaveWay())
+
   const failed = (reason: string) => new LoadFailed({ model: spec.id, reason, file: null })
-  const outcomeOf = (cause: Cause.Cause<Effect.Effect.Error<typeof load>>): LoadOutcome =>
+  const outcomeOf = (cause: Cause.Cause<Effect.Effect.Error<typeof load> | GaveWay>): LoadOutcome =>
     Option.match(Cause.failureOption(cause), {
       onNone: () => ({ _tag: "Failed", error: failed(Cause.pretty(cause)) }),
       onSome: (error) => {
         if (error._tag === "ModelReplaced") return { _tag: "Abandoned", reason: error.message, free: null }
         if (error._tag === "LoadFailed") return { _tag: "Failed", error }
         if (error._tag === "OutOfMemory") return { _tag: "Abandoned", reason: error.message, free: error.free }
+        if (error._tag === "GaveWay") return { _tag: "Abandoned", reason: "it gave way to a request", free: null }
         if (error._tag === "StillBusy") return { _tag: "Abandoned", reason: stillBusy(plan), free: null }
         return { _tag: "Failed", error: failed(error.message) }
       }
     })
 
   return Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.exit(restore(load)), (exit): Effect.Effect<LoadOutcome> => {
+    Effect.flatMap(Effect.exit(restore(Effect.raceFirst(load, givesWay))), (exit): Effect.Effect<LoadOutcome> => {
       if (Exit.isSuccess(exit)) return Effect.succeed({ _tag: "Loaded", status: exit.value })
       const ended: Effect.Effect<LoadOutcome> = Cause.isInterruptedOnly(exit.cause)
         ? Effect.interrupt

@@ -2,6 +2,7 @@
 import type { LoadFailed } from "@helixflow/schema/Errors"
 import { type DeviceId, type ModelId, makeReplicaId, type ReplicaId } from "@helixflow/schema/Ids"
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import type { LoadCause } from "@helixflow/schema/Scheduling"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
 import type { LoadDecision } from "./Survey.ts"
@@ -15,7 +16,13 @@ const freeReplicaId = (view: FleetView.FleetView, device: DeviceId, model: Model
 }
 
 /** A load is decided: it counts from now on, and those who make room take no new requests. */
-export const startLoad = (state: SchedulerState, spec: ModelSpec, decision: LoadDecision, now: number): Step => {
+export const startLoad = (
+  state: SchedulerState,
+  spec: ModelSpec,
+  decision: LoadDecision,
+  cause: LoadCause,
+  now: number
+): Step => {
   const replica = freeReplicaId(state.view, decision.device, spec.id)
   const reservation = claimId(state, replica)
   const status = new ReplicaStatus(
@@ -39,15 +46,25 @@ export const startLoad = (state: SchedulerState, spec: ModelSpec, decision: Load
   let view = FleetView.assumeLoad(state.view, status, spec.claim, now)
   for (const id of decision.evict) view = FleetView.updateReplica(view, id, () => ({ life: "stopping" }))
   if (spec.policy === "round-robin") view = FleetView.moveCursor(view, spec.id, decision.device)
-  const plan: LoadPlan = { spec, replica, device: decision.device, reservation, evict: decision.evict }
+  if (cause === "preload") view = FleetView.updateReplica(view, replica, () => ({ ahead: true }))
+  const plan: LoadPlan = { spec, replica, device: decision.device, reservation, evict: decision.evict, cause }
   return {
     state: { ...state, view, nextClaim: state.nextClaim + 1 },
     commands: [
       { _tag: "Load", plan },
-      emit({ _tag: "LoadStarted", at: millis(now), replica, reservation, evict: decision.evict })
+      emit({ _tag: "LoadStarted", at: millis(now), replica, reservation, evict: decision.evict, cause })
     ]
   }
 }
+
+/** The load is under way no more. */
+const over = (state: SchedulerState, plan: LoadPlan): SchedulerState =>
+  plan.cause === "preload"
+    ? {
+        ...state,
+        ahead: { ...state.ahead, loads: state.ahead.loads.filter(({ replica }) => replica !== plan.replica) }
+      }
+    : state
 
 /** The replica is ready, unless it has ended meanwhile. `status` is its own word. The caller lets the scheduler `advance`. */
 export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaStatus, now: number): Step => {
@@ -60,7 +77,7 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
   const took = now - (FleetView.replica(state.view, plan.replica)?.lastUsed ?? now)
   return {
     state: {
-      ...state,
+      ...over(state, plan),
       view: FleetView.loadTook(FleetView.clearFailures(view, id), id, took)
     },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: null })]
@@ -84,7 +101,10 @@ export const loadFailed = (state: SchedulerState, plan: LoadPlan, error: LoadFai
   const until = now + Math.min(backoffCap, backoffBase * 2 ** (count - 1))
   const forgotten = FleetView.forgetReplica(state.view, replica, now)
   return {
-    state: { ...state, view: FleetView.recordFailure(forgotten, spec.id, device, { replica, error, count, until }) },
+    state: {
+      ...over(state, plan),
+      view: FleetView.recordFailure(forgotten, spec.id, device, { replica, error, count, until })
+    },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica, failure: error.message })]
   }
 }
@@ -104,7 +124,7 @@ export const loadAbandoned = (
   for (const id of plan.evict) view = FleetView.updateReplica(view, id, () => ({ life: "running" }))
   if (free !== null) view = FleetView.correctFree(view, plan.device, free)
   return {
-    state: { ...state, view },
+    state: { ...over(state, plan), view },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: reason })]
   }
 }

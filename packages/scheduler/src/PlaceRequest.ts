@@ -107,6 +107,8 @@ export const make = (cell: SchedulerCell) => {
     for (const command of commands) cell.perform(command)
     switch (answer._tag) {
       case "Grant":
+        // nobody waits, but what may be asked for next may have changed
+        cell.wakeInTime(arrival.since)
         return Effect.succeed(answer)
       case "Refuse":
         return Effect.fail(answer.error)

@@ -13,10 +13,10 @@ import {
 import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import * as Decide from "./Decide.ts"
-import type * as Eviction from "./Eviction.ts"
 import * as FleetView from "./FleetView.ts"
 import { startLoad } from "./Loading.ts"
 import { retryAfterSeconds } from "./Outlook.ts"
+import * as Preload from "./Preload.ts"
 import * as Queue from "./Queue.ts"
 import { reasonText } from "./ReasonText.ts"
 import {
@@ -70,16 +70,11 @@ const refusal = (decision: Decide.Decision, model: ModelId): LoadFailed | ModelR
   }
 }
 
-const wantedIn =
-  ({ queue }: SchedulerState): Eviction.Wanted =>
-  (model) =>
-    Queue.lane(queue, model).length > 0
-
 const queryOf = (
   state: SchedulerState,
   spec: ModelSpec,
   { affinity = null, deadline, not, revision = null, since }: Arrival
-): Decide.Query => ({ spec, not, since, deadline, affinity, revision, wanted: wantedIn(state) })
+): Decide.Query => ({ spec, not, since, deadline, affinity, revision, wanted: Queue.isWanted(state.queue) })
 
 /** Whether what is decided for it says nothing of who comes behind: it takes fewer replicas than others. */
 const isParticular = ({ not, revision = null }: Arrival): boolean => not.length > 0 || revision !== null
@@ -107,8 +102,8 @@ export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Ar
   const timeoutMillis = Math.max(0, deadline - now)
   const arrived = emit({ _tag: "Arrived", at: millis(now), request, model, caller, not, timeoutMillis })
   const known = FleetView.model(state.view, model) !== undefined
-  const view = known ? FleetView.asked(state.view, model, now) : state.view
-  const joined = join({ ...state, view, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
+  const asked = known ? Preload.learn({ ...state, view: FleetView.asked(state.view, model, now) }, arrival, now) : state
+  const joined = join({ ...asked, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
   return { ...joined, commands: [arrived, ...joined.commands] }
 }
 
@@ -178,12 +173,12 @@ const keepLoaded = (state: SchedulerState, now: number): Step => {
   const commands: Array<Command> = []
   let current = state
   for (const spec of state.view.kept) {
-    const { load, until } = Decide.keep(current.view, spec, wantedIn(current), now, current.options)
+    const { load, until } = Decide.keep(current.view, spec, Queue.isWanted(current.queue), now, current.options)
     if (load === undefined) {
       current = { ...current, wakeAt: Math.min(current.wakeAt, until) }
       continue
     }
-    const started = startLoad(current, spec, load, now)
+    const started = startLoad(current, spec, load, "keep", now)
     commands.push(...started.commands)
     current = started.state
   }
@@ -192,15 +187,13 @@ const keepLoaded = (state: SchedulerState, now: number): Step => {
 
 /**
  * Decides anew for everybody who waits: places first, of all models, so that no idle replica is evicted that would be used, then loads.
- * What is kept loaded comes last: it has time.
+ * What is kept loaded comes then: it has time. What may be asked for comes last.
  */
 export const advance = (state: SchedulerState, now: number): Step => {
   const served = serveWaiting(state, now)
   const kept = keepLoaded(served.state, now)
-  return {
-    state: kept.state,
-    commands: kept.commands.length === 0 ? served.commands : [...served.commands, ...kept.commands]
-  }
+  const ahead = Preload.advance(kept.state, now)
+  return { state: ahead.state, commands: [...served.commands, ...kept.commands, ...ahead.commands] }
 }
 
 const serveWaiting = (state: SchedulerState, now: number): Step => {
@@ -240,7 +233,7 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
     for (const waiting of Queue.lane(current.queue, model)) {
       const decision = Decide.decide(current.view, queryOf(current, spec, waiting), now, current.options)
       if (decision._tag === "Load") {
-        const started = startLoad(current, spec, decision, now)
+        const started = startLoad(current, spec, decision, "request", now)
         commands.push(...started.commands)
         current = { ...started.state, queue: Queue.turned(started.state.queue, model) }
         break

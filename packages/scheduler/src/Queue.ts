@@ -85,6 +85,12 @@ export const empty = (limits: QueueLimits): Queue => ({
 export const lane = (queue: Queue, model: ModelId): ReadonlyArray<Waiting> =>
   Option.getOrElse(HashMap.get(queue.lanes, model), () => nobody)
 
+/** Whether requests wait for a model. */
+export const isWanted =
+  (queue: Queue) =>
+  (model: ModelId): boolean =>
+    lane(queue, model).length > 0
+
 export const all = (queue: Queue): ReadonlyArray<Waiting> => queue.turns.flatMap((model) => lane(queue, model))
 
 /** The wait of a request, by its name. */

@@ -32,6 +32,8 @@ export interface SchedulerCell {
   readonly set: (state: SchedulerState) => void
   /** Takes a step, decides anew for those who wait, and carries out what follows. */
   readonly settle: (step: (now: number) => Step) => Effect.Effect<void>
+  /** Sleeps until time alone may change something. */
+  readonly wakeInTime: (now: number) => void
   /** Leaves the queue; the ticket needs no answer any more. */
   readonly withdraw: (arrival: Placing.Arrival, ticket: number) => Effect.Effect<void>
   /** Takes over what the fleet's models are now. */
@@ -55,6 +57,8 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
   const tickets = new Map<number, Deferred.Deferred<Grant, Refusal>>()
   /** Evictions that wait for a replica to have no requests. */
   const draining = new Map<ReplicaId, Deferred.Deferred<void>>()
+  /** Loads under way, and what ends them. */
+  const loading = new Map<ReplicaId, Deferred.Deferred<void>>()
   const fork = yield* FiberSet.makeRuntime<never, void>()
   const startTimer = yield* FiberHandle.makeRuntime<never>()
   let specs: ReadonlyArray<ModelSpec> = []
@@ -72,6 +76,11 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       case "Load":
         fork(load(command.plan))
         break
+      case "GiveUp": {
+        const givenUp = loading.get(command.plan.replica)
+        if (givenUp !== undefined) Deferred.unsafeDone(givenUp, Exit.void)
+        break
+      }
       case "GiveBack":
         fork(giveBack(command.slot.claim))
         break
@@ -102,7 +111,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
 
   const settle = (step: (now: number) => Step) => Effect.map(Clock.currentTimeMillis, (now) => settleAt(now, step(now)))
 
-  /** Sleeps until time alone may change something; an earlier timer does as well. */
+  /** An earlier timer does as well. */
   const wakeInTime = (now: number): void => {
     if (state.wakeAt >= wakesAt) return
     wakesAt = state.wakeAt
@@ -183,11 +192,14 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
     state = State.withModels(state, now)
   })
 
-  const load = (plan: LoadPlan) =>
-    LoadJob.run({
+  const load = (plan: LoadPlan) => {
+    const givenUp = Deferred.unsafeMake<void>(FiberId.none)
+    loading.set(plan.replica, givenUp)
+    return LoadJob.run({
       fleet,
       options,
       plan,
+      givenUp: Deferred.await(givenUp),
       idle,
       evict,
       release: releaseThen(plan.device, plan.reservation, Effect.void),
@@ -195,10 +207,12 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
         state = Loading.memoryReserved(state, plan, free)
       }
     }).pipe(
+      Effect.ensuring(Effect.sync(() => loading.delete(plan.replica))),
       // a model that was replaced meanwhile is another now
       Effect.tap(() => refreshModels),
       Effect.flatMap((outcome) => settle((now) => ended(plan, outcome, now)))
     )
+  }
 
   const ended = (plan: LoadPlan, outcome: LoadJob.LoadOutcome, now: number): Step => {
     switch (outcome._tag) {
@@ -230,6 +244,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       state = next
     },
     settle,
+    wakeInTime,
     refreshModels,
     perform,
     answerTo,

@@ -29,6 +29,12 @@ export interface SchedulerOptions {
   /** A load that failed is tried again on that device after `backoffBase * 2^(failures - 1)`, at most `backoffCap`. */
   readonly backoffBase: number
   readonly backoffCap: number
+  /** Whether models are loaded that will probably be asked for soon. */
+  readonly preload: boolean
+  /** How often at most it is looked for such models. */
+  readonly preloadInterval: number
+  /** How long a model that was loaded ahead in vain is not loaded ahead again. */
+  readonly preloadPause: number
 }
 
 export const defaults: SchedulerOptions = {
@@ -46,5 +52,8 @@ export const defaults: SchedulerOptions = {
   exclusion: 1_000,
   hold: 500,
   backoffBase: 1_000,
-  backoffCap: 30_000
+  backoffCap: 30_000,
+  preload: false,
+  preloadInterval: 1_000,
+  preloadPause: 600_000
 }

@@ -29,9 +29,10 @@ import {
   ReservationId
 } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
-import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
+import type { LoadCause, SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap, Option } from "effect"
 import * as FleetView from "./FleetView.ts"
+import * as Forecast from "./Forecast.ts"
 import * as Queue from "./Queue.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
 
@@ -54,6 +55,18 @@ export interface Slot {
   readonly charged: number
 }
 
+/** What is known of when models are asked for, and what was loaded ahead of it. */
+export interface Ahead {
+  readonly forecast: Forecast.Forecast
+  /** Loads under way that nobody waited for when they began. */
+  readonly loads: ReadonlyArray<LoadPlan>
+  /** When each model was loaded ahead last. */
+  readonly loadedAt: HashMap.HashMap<ModelId, number>
+  /** When it was looked last for what to load ahead, and when it is to be looked next. */
+  readonly lookedAt: number
+  readonly lookAt: number
+}
+
 /** A replica to be started once those in `evict` are gone. */
 export interface LoadPlan {
   readonly spec: ModelSpec
@@ -61,6 +74,7 @@ export interface LoadPlan {
   readonly device: DeviceId
   readonly reservation: ReservationId
   readonly evict: ReadonlyArray<ReplicaId>
+  readonly cause: LoadCause
 }
 
 export type Refusal =
@@ -91,6 +105,8 @@ export type Command =
   | Grant
   | Refuse
   | { readonly _tag: "Load"; readonly plan: LoadPlan }
+  /** End a load under way: somebody needs its place who waits. */
+  | { readonly _tag: "GiveUp"; readonly plan: LoadPlan }
   /** Release the slot's claim, then report it with `freed`. */
   | { readonly _tag: "GiveBack"; readonly slot: Slot }
   | { readonly _tag: "Emit"; readonly event: SchedulerEvent }
@@ -105,6 +121,7 @@ export interface SchedulerState {
   readonly heldBy: HashMap.HashMap<RequestId, ReservationId>
   /** Exponentially weighted mean of how long a model's slots are held, for an honest `retry-after`. */
   readonly holdMillis: HashMap.HashMap<ModelId, number>
+  readonly ahead: Ahead
   /** Tells the claims of this scheduler from those of one before it. */
   readonly incarnation: string
   readonly nextTicket: number
@@ -126,6 +143,7 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
   slots: HashMap.empty(),
   heldBy: HashMap.empty(),
   holdMillis: HashMap.empty(),
+  ahead: { forecast: Forecast.empty, loads: [], loadedAt: HashMap.empty(), lookedAt: 0, lookAt: 0 },
   incarnation: now.toString(36),
   nextTicket: 0,
   nextClaim: 0,

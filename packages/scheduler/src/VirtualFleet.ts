@@ -160,6 +160,9 @@ class Run {
   private wakesAt = Number.POSITIVE_INFINITY
   private pids = 0
   private failedLoads = 0
+  /** Requests that are still to come. */
+  private coming = 0
+  private readonly ended = new Set<State.LoadPlan>()
   private evictions = 0
 
   constructor(private readonly world: World) {
@@ -174,9 +177,7 @@ class Run {
       { devices: ledgers.map((ledger) => Ledger.status(ledger)), replicas: [] },
       this.now
     ).state
-    for (const arrival of world.arrivals) {
-      this.agenda.add({ at: arrival.at, order: arrival.order, happening: { _tag: "Arrives", arrival } })
-    }
+    for (const arrival of world.arrivals) this.expect(arrival)
   }
 
   course(): Course {
@@ -238,11 +239,17 @@ class Run {
     }
   }
 
+  private expect(arrival: Arrival): void {
+    this.coming += 1
+    this.agenda.add({ at: arrival.at, order: arrival.order, happening: { _tag: "Arrives", arrival } })
+  }
+
   private record(event: SchedulerEvent): void {
     this.events.push(event)
   }
 
   private arrives(arrival: Arrival): void {
+    this.coming -= 1
     const { at, caller, model, not, request, timeoutMillis } = arrival
     const asked = { request, model, caller, not, since: at, deadline: at + timeoutMillis }
     const ticket = this.state.nextTicket
@@ -252,6 +259,7 @@ class Run {
     for (const command of commands) this.perform(command)
     if (answer._tag !== "Queued") {
       this.perform(answer)
+      this.wakeInTime()
       return
     }
     if (Number.isFinite(arrival.leavesAfter)) {
@@ -266,7 +274,12 @@ class Run {
     this.state = advanced.state
     for (const command of step.commands) this.perform(command)
     for (const command of advanced.commands) this.perform(command)
-    if (this.state.wakeAt >= this.wakesAt) return
+    this.wakeInTime()
+  }
+
+  private wakeInTime(): void {
+    // with nobody left, what may be asked for is of no use
+    if (this.state.wakeAt >= this.wakesAt || (this.coming === 0 && this.open.size === 0)) return
     this.wakesAt = Math.max(this.now + 1, Math.ceil(this.state.wakeAt))
     this.agenda.add({ at: this.wakesAt, order: lastOrder, happening: { _tag: "Wakes" } })
   }
@@ -286,6 +299,9 @@ class Run {
       case "Load":
         this.load(command.plan)
         return
+      case "GiveUp":
+        this.giveUp(command.plan)
+        return
       case "GiveBack":
         return
       case "Emit":
@@ -304,9 +320,7 @@ class Run {
     const outcome = { arrival, placed, waitedMillis, ...how }
     this.outcomes.push(outcome)
     const next = this.world.next?.(outcome, this.now)
-    if (next !== undefined) {
-      this.agenda.add({ at: next.at, order: next.order, happening: { _tag: "Arrives", arrival: next } })
-    }
+    if (next !== undefined) this.expect(next)
   }
 
   private grant({ cold, slot, ticket }: State.Grant): void {
@@ -408,11 +422,21 @@ class Run {
     })
   }
 
+  private giveUp(plan: State.LoadPlan): void {
+    this.makingRoom.delete(plan)
+    this.ended.add(plan)
+    const ledger = this.ledgers.get(plan.device)
+    if (ledger !== undefined) this.account(plan.device, Ledger.release(ledger, plan.reservation))
+    this.abandon(plan, "it gave way to a request", null)
+  }
+
   private abandon(plan: State.LoadPlan, reason: string, free: number | null): void {
     this.settle(Loading.loadAbandoned(this.state, plan, reason, free, this.now))
   }
 
+  /** A load ends that was not given up. */
   private loadEnds(plan: State.LoadPlan, failure: string | null): void {
+    if (this.ended.delete(plan)) return
     const { device, replica, reservation, spec } = plan
     if (failure !== null) {
       this.failedLoads += 1

@@ -75,6 +75,12 @@ export class FleetSnapshot extends Schema.Class<FleetSnapshot>("FleetSnapshot")(
   waiting: Schema.Array(Schema.Struct({ request: RequestId, model: ModelId, since: Millis, deadline: Millis }))
 }) {}
 
+/**
+ * Why a replica is loaded: a request waits for it, so many of its model are kept, or its model will probably be asked for soon.
+ */
+export const LoadCause = Schema.Literal("request", "keep", "preload")
+export type LoadCause = typeof LoadCause.Type
+
 /** What happened, in order; enough to replay the decisions. */
 export const SchedulerEvent = Schema.Union(
   Schema.TaggedStruct("Arrived", {
@@ -96,7 +102,8 @@ export const SchedulerEvent = Schema.Union(
     at: Millis,
     replica: ReplicaId,
     reservation: ReservationId,
-    evict: Schema.Array(ReplicaId)
+    evict: Schema.Array(ReplicaId),
+    cause: Schema.optionalWith(LoadCause, { default: () => "request" as const })
   }),
   Schema.TaggedStruct("Evicted", { at: Millis, replica: ReplicaId }),
   Schema.TaggedStruct("LoadEnded", { at: Millis, replica: ReplicaId, failure: Schema.NullOr(Schema.String) })
