@@ -21,6 +21,10 @@ const devices = Options.text("devices").pipe(
   Options.withDescription("Other devices, each with its memory: cpu:0=4GiB,cuda:0=24GiB. Default: those of the log."),
   Options.optional
 )
+const preload = Options.boolean("preload").pipe(
+  Options.withDescription("Load ahead of requests what will probably be asked for. Default: as when the log was made.")
+)
+const noPreload = Options.boolean("no-preload").pipe(Options.withDescription("Load nothing ahead of requests."))
 const json = Options.boolean("json").pipe(Options.withDescription("Print the figures as JSON."))
 
 const node = NodeId.make("local")
@@ -92,21 +96,31 @@ const rows: ReadonlyArray<readonly [string, (figures: Figures) => string]> = [
   ["evictions", ({ evictions }) => String(evictions)]
 ]
 
-/** Side by side: what was, and what would have been. */
+/** Side by side: what was, and what would have been otherwise. */
 export const draw = (
   recorded: Figures,
-  other: { readonly figures: Figures; readonly devices: ReadonlyArray<Device> } | undefined
+  other:
+    | {
+        readonly figures: Figures
+        readonly devices: ReadonlyArray<Device> | undefined
+        readonly preload: boolean | undefined
+      }
+    | undefined
 ): string => {
   const lines = rows.map(([name, text]) => [
     name,
     text(recorded),
     ...(other === undefined ? [] : [text(other.figures)])
   ])
-  const sizes = new Map(other?.devices.map(({ id, total }) => [id, formatBytes(total)]))
+  const otherwise = [
+    ...(other?.devices === undefined ? [] : ["THESE DEVICES"]),
+    ...(other?.preload === undefined ? [] : [other.preload ? "LOADING AHEAD" : "NOT LOADING AHEAD"])
+  ]
+  const sizes = new Map(other?.devices?.map(({ id, total }) => [id, formatBytes(total)]))
   const memory = ({ memory }: Figures) => memory.map(({ device, mean, peak }) => [device, percent(mean), percent(peak)])
   const used = (other?.figures ?? recorded).memory.length > 0 ? memory(other?.figures ?? recorded) : []
   return [
-    table([["", "RECORDED DEVICES", ...(other === undefined ? [] : ["THESE DEVICES"])], ...lines]),
+    table([["", "AS RECORDED", ...(other === undefined ? [] : [otherwise.join(", ")])], ...lines]),
     "",
     table([
       ["MEMORY OF", "MEAN", "PEAK", ""],
@@ -127,43 +141,54 @@ const entriesOf = (text: string) =>
       })
   )
 
-export const replayCommand = Command.make("replay", { file, devices, json }, ({ devices, file, json }) =>
-  Effect.gen(function* () {
-    const known = read(
-      yield* Effect.flatten(
-        Effect.map(
-          Effect.sync(() => fs.readFileSync(file, "utf8")),
-          entriesOf
+export const replayCommand = Command.make(
+  "replay",
+  { file, devices, preload, json },
+  ({ devices, file, json, preload }) =>
+    Effect.gen(function* () {
+      const known = read(
+        yield* Effect.flatten(
+          Effect.map(
+            Effect.sync(() => fs.readFileSync(file, "utf8")),
+            entriesOf
+          )
         )
       )
-    )
-    const others = yield* Option.match(devices, {
-      onNone: () => Effect.succeed(undefined),
-      onSome: (text) =>
-        Effect.mapError(
-          virtualDevices(text),
-          (problem) =>
-            new CommandFailure({
-              message: `--devices must be devices with their memory such as cpu:0=4GiB,cuda:0=24GiB, but ${problem}`,
-              exitCode: exitCodes.usage
-            })
-        )
+      const others = yield* Option.match(devices, {
+        onNone: () => Effect.succeed(undefined),
+        onSome: (text) =>
+          Effect.mapError(
+            virtualDevices(text),
+            (problem) =>
+              new CommandFailure({
+                message: `--devices must be devices with their memory such as cpu:0=4GiB,cuda:0=24GiB, but ${problem}`,
+                exitCode: exitCodes.usage
+              })
+          )
+      })
+      if (preload && noPreload) {
+        const message = "--preload and --no-preload can't both be."
+        return yield* new CommandFailure({ message, exitCode: exitCodes.usage })
+      }
+      const asked = preload ? true : noPreload ? false : undefined
+      const course = (preload: boolean, others?: ReadonlyArray<Device>) =>
+        figuresOf(VirtualFleet.run(worldOf(known, { ...defaults, preload }, others)))
+      const recorded = course(known.preload)
+      const other =
+        others === undefined && asked === undefined
+          ? undefined
+          : { figures: course(asked ?? known.preload, others), devices: others, preload: asked }
+      yield* Console.log(
+        json ? JSON.stringify({ recorded, ...(other && { other: other.figures }) }, null, 2) : draw(recorded, other)
+      )
     })
-    const recorded = figuresOf(VirtualFleet.run(worldOf(known, defaults)))
-    const other =
-      others === undefined
-        ? undefined
-        : { figures: figuresOf(VirtualFleet.run(worldOf(known, defaults, others))), devices: others }
-    yield* Console.log(
-      json ? JSON.stringify({ recorded, ...(other && { other: other.figures }) }, null, 2) : draw(recorded, other)
-    )
-  })
 ).pipe(Command.withDescription("Decide a recorded log anew, on its devices or on others: what if there was one more?"))
 
 export const replayHelp: CommandHelp = {
   usage: ["replay <events.jsonl> [options]"],
   examples: [
     ["helixflow replay .helix/decisions.jsonl", "what happened, in figures"],
-    ["helixflow replay .helix/decisions.jsonl --devices cpu:0=4GiB,cuda:0=24GiB", "and what would have"]
+    ["helixflow replay .helix/decisions.jsonl --devices cpu:0=4GiB,cuda:0=24GiB", "and what would have"],
+    ["helixflow replay .helix/decisions.jsonl --preload", "whether loading ahead would have helped"]
   ]
 }

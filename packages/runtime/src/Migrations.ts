@@ -13,13 +13,15 @@ import learnedMemory from "./migrations/0002_learned_memory.ts"
 import apiKeys from "./migrations/0003_api_keys.ts"
 import sessionGroups from "./migrations/0004_session_groups.ts"
 import sessionRevision from "./migrations/0005_session_revision.ts"
+import forecast from "./migrations/0006_forecast.ts"
 
 const steps = {
   "0001_sessions": sessions,
   "0002_learned_memory": learnedMemory,
   "0003_api_keys": apiKeys,
   "0004_session_groups": sessionGroups,
-  "0005_session_revision": sessionRevision
+  "0005_session_revision": sessionRevision,
+  "0006_forecast": forecast
 }
 
 const table = "helixflow_migrations"

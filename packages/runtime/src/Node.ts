@@ -11,6 +11,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { Fleet } from "@helixflow/scheduler/Fleet"
 import * as Scheduler from "@helixflow/scheduler/SchedulerActor"
+import { defaults as schedulerDefaults } from "@helixflow/scheduler/SchedulerOptions"
 import type { Device } from "@helixflow/schema/Device"
 import type { LoadFailed, ModelNotFound } from "@helixflow/schema/Errors"
 import { ChildId, type NodeId } from "@helixflow/schema/Ids"
@@ -21,6 +22,7 @@ import * as DecisionLog from "./DecisionLog.ts"
 import * as DefaultModel from "./DefaultModel.ts"
 import { deviceChild } from "./DeviceTree.ts"
 import * as Directory from "./Directory.ts"
+import { ForecastStore } from "./ForecastStore.ts"
 import * as InProcess from "./InProcess.ts"
 import * as Isolation from "./Isolation.ts"
 import { LearnedMemory } from "./LearnedMemory.ts"
@@ -50,7 +52,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
   static readonly layer: Layer.Layer<
     Node,
     ModelNotFound | LoadFailed | Supervisor.Escalated,
-    RuntimeConfig | LocalDevices | ModelStore | LearnedMemory
+    RuntimeConfig | LocalDevices | ModelStore | LearnedMemory | ForecastStore
   > = Layer.scoped(
     this,
     Effect.gen(function* () {
@@ -87,6 +89,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
           return spec === undefined ? Effect.void : memory.observe({ spec, kind: device.kind, peak, fresh })
         })
       const decisionLog = Option.map(config.decisionLog, (fileBytes) => ({ folder: config.dataDir, fileBytes }))
+      const handlers = Scheduler.make({ ...schedulerDefaults, preload: config.preload }, yield* ForecastStore)
       const supervisor = yield* Supervisor.make({
         name: "node",
         strategy: "one_for_one",
@@ -97,7 +100,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
           {
             id: ChildId.make(Directory.schedulerId),
             restart: "permanent",
-            start: startScheduler(directory, decisionLog).pipe(Effect.provideService(Fleet, fleet))
+            start: startScheduler(directory, handlers, decisionLog).pipe(Effect.provideService(Fleet, fleet))
           },
           ...Option.toArray(Option.map(defaultModel, (model) => DefaultModel.child(model, directory)))
         ]
@@ -112,9 +115,10 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
 /** A new scheduler knows nothing: what there is, it is told by those who are the authority. */
 const startScheduler = Effect.fnUntraced(function* (
   directory: Directory.Directory,
+  handlers: ReturnType<typeof Scheduler.make>,
   decisionLog: Option.Option<DecisionLog.DecisionLogOptions>
 ) {
-  const scheduler = yield* InProcess.host(SchedulerActor, Scheduler.handlers, { name: Directory.schedulerId })
+  const scheduler = yield* InProcess.host(SchedulerActor, handlers, { name: Directory.schedulerId })
   const devices = yield* Effect.forEach(yield* directory.gpus.values, (gpu) => gpu.Status())
   const replicas = yield* Effect.forEach(yield* directory.replicas.values, (replica) => replica.Status())
   yield* scheduler.Observe({ devices, replicas })

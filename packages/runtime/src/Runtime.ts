@@ -11,6 +11,7 @@ import { SessionActor, type SessionError, type SessionEvent } from "@helixflow/s
 import { Context, Duration, Effect, Layer, Mailbox, Option, type Scope } from "effect"
 import * as Catalog from "./Catalog.ts"
 import { schedulerId } from "./Directory.ts"
+import { ForecastStore } from "./ForecastStore.ts"
 import * as InProcess from "./InProcess.ts"
 import { LearnedMemory } from "./LearnedMemory.ts"
 import { LocalDevices } from "./LocalDevices.ts"
@@ -88,6 +89,7 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
   ).pipe(
     Layer.provide(Node.layer),
     Layer.provide(LearnedMemory.layerMemory),
+    Layer.provide(ForecastStore.layerMemory),
     Layer.provide(ModelStore.layer),
     Layer.provide(LocalDevices.layer),
     Layer.provide(RuntimeConfig.layer)
@@ -108,6 +110,7 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
   ).pipe(
     Layer.provide(Node.layer),
     Layer.provide(LearnedMemory.layer),
+    Layer.provide(ForecastStore.layer),
     Layer.provide(ModelStore.layer),
     Layer.provide(LocalDevices.layer),
     Layer.provide(RuntimeConfig.layer)

@@ -143,6 +143,20 @@ export const settings = {
     parse: (text) =>
       Schema.is(PolicyName)(text) ? Either.right(text) : Either.left(`must be one of ${PolicyName.literals.join(", ")}`)
   }),
+  preload: Setting.make<boolean>({
+    name: "HELIX_PRELOAD",
+    defaultText: "`off`",
+    description:
+      "`on`: models are loaded that will probably be asked for soon, by the hour of the week and by what tenants ask for one after the " +
+      "other, where memory is free or idle models are worth less ([scheduler.md](scheduler.md#loading-ahead)). Off unless asked for, " +
+      "because a load takes a disk and processors from what computes, and pays only where requests have a rhythm: " +
+      "`helixflow replay decisions.jsonl --preload` says whether yours have.",
+    fallback: () => false,
+    parse: (text) =>
+      text === "on" || text === "off"
+        ? Either.right(text === "on")
+        : Either.left(`must be on or off, but is \`${text}\``)
+  }),
   devicePeriod: Setting.make({
     name: "HELIX_DEVICE_PERIOD",
     defaultText: "`2s`",
@@ -246,6 +260,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     /** Bytes of a file of the decision log. None: it is not written. */
     readonly decisionLog: Option.Option<number>
     /** Milliseconds between two readings of a device. */
+    readonly preload: boolean
     readonly devicePeriod: number
     readonly nvml: string
     readonly nvidiaSmi: string
@@ -267,6 +282,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     devices: settings.devices.config,
     policy: settings.policy.config,
     decisionLog: settings.decisionLog.config,
+    preload: settings.preload.config,
     devicePeriod: settings.devicePeriod.config,
     nvml: settings.nvml.config,
     nvidiaSmi: settings.nvidiaSmi.config,

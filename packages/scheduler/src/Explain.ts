@@ -73,8 +73,9 @@ const sentence = (view: FleetView.FleetView, spec: ModelSpec, decision: Decide.D
   switch (decision._tag) {
     case "Placed": {
       const { replica, device } = decision.replica.status
-      const { taken } = decision.replica
-      return `ready on ${device}: ${taken} of ${FleetView.slotsOf(decision.replica, spec)} slots of ${replica} taken`
+      const { ahead, taken } = decision.replica
+      const slots = `ready on ${device}: ${taken} of ${FleetView.slotsOf(decision.replica, spec)} slots of ${replica} taken`
+      return ahead ? `${slots}, loaded ahead of requests because it will probably be asked for` : slots
     }
     case "Load": {
       const free = formatBytes(FleetView.device(view, decision.device)?.free ?? 0)

@@ -58,8 +58,10 @@ const isHereOrComing = (view: FleetView.FleetView, model: ModelId): boolean =>
     return state === "ready" || state === "loading"
   })
 
-const reloadOf = (view: FleetView.FleetView, spec: ModelSpec): number =>
-  Demand.reloadMillis(FleetView.demandFor(view, spec.id), spec.claim)
+const reloadOf = (view: FleetView.FleetView, spec: ModelSpec): number => {
+  const demand = FleetView.demandFor(view, spec.id)
+  return demand.loadMillis ?? Demand.reloadMillis(demand, spec.claim)
+}
 
 /** How likely a model is asked for in the time that matters, by the forecast or by how much it was asked for lately. */
 const likelihood = (view: FleetView.FleetView, forecast: Forecast.Forecast, now: number) => {

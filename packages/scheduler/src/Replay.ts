@@ -49,6 +49,8 @@ interface Known {
   readonly models: ReadonlyMap<ModelId, ModelSpec>
   readonly arrivals: ReadonlyArray<Arrival>
   readonly loads: ReadonlyMap<string, ReadonlyArray<LoadCourse>>
+  /** Whether something was loaded ahead of requests. */
+  readonly preload: boolean
 }
 
 /** What a log says of the world. */
@@ -65,6 +67,7 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
     { readonly hold: number; readonly order: number; readonly served: Arrival["served"] }
   >()
   const left = new Map<RequestId, number>()
+  let preload = false
   const holds = new Map<ModelId, Array<number>>()
   const arrivals: Array<{ readonly order: number; readonly event: Extract<LogEntry, { _tag: "Arrived" }> }> = []
 
@@ -104,6 +107,7 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         break
       }
       case "LoadStarted": {
+        preload ||= entry.cause === "preload"
         const busy = new Set(entry.evict.filter((replica) => (active.get(replica) ?? 0) > 0))
         loading.set(entry.replica, { since: entry.at, busy })
         break
@@ -127,6 +131,7 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
     devices,
     models,
     loads,
+    preload,
     arrivals: arrivals.map(({ order, event }): Arrival => {
       const { at, caller, model, not, request, timeoutMillis } = event
       const end = ends.get(request)

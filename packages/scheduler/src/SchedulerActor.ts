@@ -7,6 +7,7 @@ import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Clock, Effect, Option, Schedule, Stream } from "effect"
 import { explain } from "./Explain.ts"
 import * as FleetView from "./FleetView.ts"
+import * as Forecast from "./Forecast.ts"
 import * as News from "./News.ts"
 import * as Outlook from "./Outlook.ts"
 import * as PlaceRequest from "./PlaceRequest.ts"
@@ -42,11 +43,44 @@ const sameStanding = (a: QueueProgress, b: QueueProgress): boolean =>
 /** On every request's path: a stack trace per span would cost more than the decision. */
 const hot = { captureStackTrace: false }
 
+/** Where what is known of arrivals outlives the scheduler. */
+export interface ForecastMemory {
+  readonly recall: Effect.Effect<string | undefined>
+  readonly keep: (text: string) => Effect.Effect<void>
+}
+
+const forgetful: ForecastMemory = { recall: Effect.succeed(undefined), keep: () => Effect.void }
+
+/** How often it is written down; and once more at the end. */
+const keepInterval = "5 minutes"
+
+/** Goes on with the forecast that was kept, and keeps it from then on. */
+const keepForecast = Effect.fnUntraced(function* (cell: SchedulerCell.SchedulerCell, memory: ForecastMemory) {
+  const recalled = Forecast.decode((yield* memory.recall) ?? "")
+  if (recalled !== undefined) {
+    const state = cell.state()
+    cell.set({ ...state, ahead: { ...state.ahead, forecast: recalled } })
+  }
+  let kept = cell.state().ahead.forecast
+  const keep = Effect.suspend(() => {
+    const { forecast } = cell.state().ahead
+    if (forecast === kept) return Effect.void
+    kept = forecast
+    return memory.keep(Forecast.encode(forecast))
+  })
+  yield* Effect.addFinalizer(() => keep)
+  yield* Effect.forkScoped(Effect.schedule(keep, Schedule.spaced(keepInterval)))
+})
+
 /** The handlers, to be hosted on any transport. The scope is the actor's life: when it closes, all who wait fail with `ShuttingDown`. */
-export const make = Effect.fnUntraced(function* (options: SchedulerOptions = defaults) {
+export const make = Effect.fnUntraced(function* (
+  options: SchedulerOptions = defaults,
+  memory: ForecastMemory = forgetful
+) {
   const cell = yield* SchedulerCell.make(options)
   const place = PlaceRequest.make(cell)
   yield* cell.refreshModels
+  yield* keepForecast(cell, memory)
 
   return SchedulerActor.of({
     // waits: must not keep others from being heard
