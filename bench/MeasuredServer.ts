@@ -12,6 +12,10 @@ export interface MeasuredServer {
   readonly pid: number
   /** CPU time that the process has used since its start: its threads' too, its children's not. */
   readonly cpuMicros: () => Promise<number>
+  /** Resident set size of the process. */
+  readonly rssBytes: () => Promise<number>
+  /** What it holds on JavaScript's heap and in its buffers, after a collection of what it does not. */
+  readonly heapBytes: () => Promise<number>
   readonly send: (message: object) => void
   readonly stop: () => Promise<void>
 }
@@ -46,7 +50,7 @@ const launch = ({ args = [], env = {}, file }: ServerProgram): ChildProcess =>
   fork(home(file), [...args], {
     execArgv: [
       ...(file.endsWith(".ts") ? ["--import", "tsx", "--conditions=source"] : []),
-      ...["--import", new URL("cpuReporter.mjs", import.meta.url).href],
+      ...["--expose-gc", "--import", new URL("cpuReporter.mjs", import.meta.url).href],
       ...(profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`])
     ],
     env: { ...environment, ...env },
@@ -54,15 +58,19 @@ const launch = ({ args = [], env = {}, file }: ServerProgram): ChildProcess =>
     stdio: ["ignore", "ignore", "inherit", "ipc"]
   })
 
+const ask = (child: ChildProcess, question: "cpu" | "heap" | "resident", field: string): Promise<number> => {
+  const answer = told(child, field)
+  child.send(question)
+  return answer
+}
+
 const measured = (name: string, child: ChildProcess, port: number): MeasuredServer => ({
   name,
   port,
   pid: child.pid ?? 0,
-  cpuMicros: () => {
-    const answer = told(child, "cpuMicros")
-    child.send("cpu")
-    return answer
-  },
+  cpuMicros: () => ask(child, "cpu", "cpuMicros"),
+  rssBytes: () => ask(child, "resident", "rssBytes"),
+  heapBytes: () => ask(child, "heap", "heapBytes"),
   send: (message) => void child.send(message),
   stop: async () => {
     const exited = once(child, "exit")

@@ -1,5 +1,11 @@
-/** Preloaded into every server that is measured: tells the bench what CPU time the process has used, and ends with the bench. */
+/** Preloaded into every server that is measured: tells the bench what CPU time and memory the process uses, and ends with the bench. */
 process.on("message", (message) => {
+  if (message === "resident") process.send({ rssBytes: process.memoryUsage.rss() })
+  if (message === "heap") {
+    globalThis.gc()
+    const { external, heapUsed } = process.memoryUsage()
+    process.send({ heapBytes: heapUsed + external })
+  }
   if (message !== "cpu") return
   const { user, system } = process.cpuUsage()
   process.send({ cpuMicros: user + system })

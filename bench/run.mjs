@@ -22,7 +22,8 @@ const questions = {
   actors: ["actors.ts"],
   sampling: ["sampling.ts"],
   place: ["place.ts"],
-  failover: ["failover.ts"]
+  failover: ["failover.ts"],
+  sockets: ["webSockets.ts"]
 }
 
 /** The parts of `engine`. */
@@ -46,6 +47,7 @@ const usage = `npm run bench -- <question> [<part>…] [--profile <folder>]
   sampling    what does drawing tokens cost, beside computing what they are drawn from?
   place       what does a placement decision cost in a large fleet, and how well does it use memory?
   failover    how long does a stream pause whose worker is killed?
+  sockets     what does a WebSocket cost, how late do tokens come to a thousand, and what do hostile clients change?
   engine      is it as fast as the runtime allows? In parts, all unless some are named:
     a           16 requests at once, beside transformers.js, a raw loop and the engine alone
     b           one stream, beside a raw loop
@@ -102,7 +104,9 @@ if (programs === undefined) abort(usage)
 await ready()
 ensurePeers()
 // compiled as the server is: how code is compiled is part of what it costs
-await bundle({ source: "bench/StubGateway.ts", target: "bench/dist/StubGateway.js" })
+for (const name of ["StubGateway", "SocketServer"]) {
+  await bundle({ source: `bench/${name}.ts`, target: `bench/dist/${name}.js` })
+}
 const [load = 0] = loadavg()
 if (load > BUSY) say(`the machine is busy (load average ${load.toFixed(1)}): the figures will say less`)
 

@@ -1,0 +1,193 @@
+/** Clients of a WebSocket server, in a process of their own: told what to do by messages, each answered when it is done. */
+import { WebSocket } from "ws"
+import { key } from "./ChatRequest.ts"
+import { nowMicros } from "./MonotonicClock.ts"
+
+/** What can be told. */
+export type Command =
+  /** So many more connections that do nothing. */
+  | { readonly type: "hold"; readonly port: number; readonly count: number }
+  /** A stream each on so many of the connections; `drop`: the share of them that are cut off on the way, and come back. */
+  | { readonly type: "stream"; readonly count: number; readonly tokens: number; readonly drop: number }
+  /** Streams and so many questions more, whose answers nobody reads, on a connection more. */
+  | { readonly type: "deafen"; readonly port: number; readonly streams: number; readonly questions: number }
+  /** Messages of so many bytes, whole and in fragments, on connections more; done when they are refused. */
+  | { readonly type: "overfill"; readonly port: number; readonly bytes: number; readonly times: number }
+
+export interface Streamed {
+  /** Streams of which each token came once. */
+  readonly whole: number
+  readonly resumed: number
+  /** Milliseconds from when a token was due until it was here. What was made while its client was away is not counted. */
+  readonly p50: number
+  readonly p99: number
+  readonly longest: number
+  /** Cores that the clients have used. */
+  readonly busy: number
+}
+
+const headers = { authorization: `Bearer ${key}` }
+
+/** Connections that are being opened at once. */
+const atOnce = 50
+
+class Client {
+  socket: WebSocket
+  session = ""
+  opened: Promise<void>
+  onMessage: (text: string) => void = () => {}
+
+  constructor(readonly port: number) {
+    ;[this.socket, this.opened] = this.connect()
+  }
+
+  connect(): [WebSocket, Promise<void>] {
+    const socket = new WebSocket(`ws://127.0.0.1:${this.port}/v1/ws`, { headers, perMessageDeflate: false })
+    const opened = new Promise<void>((resolve, reject) => {
+      socket.once("message", (data) => {
+        this.session = JSON.parse(String(data)).session
+        socket.on("message", (text) => this.onMessage(String(text)))
+        resolve()
+      })
+      socket.once("error", reject)
+    })
+    return [socket, opened]
+  }
+
+  reconnect(): Promise<void> {
+    this.socket.terminate()
+    ;[this.socket, this.opened] = this.connect()
+    return this.opened
+  }
+
+  send(message: object): void {
+    this.socket.send(JSON.stringify(message))
+  }
+}
+
+const clients: Array<Client> = []
+
+const hold = async (port: number, count: number) => {
+  let left = count
+  const opener = async () => {
+    while (left-- > 0) {
+      const client = new Client(port)
+      await client.opened
+      clients.push(client)
+    }
+  }
+  await Promise.all(Array.from({ length: atOnce }, opener))
+}
+
+const create = (id: string, tokens: number) => ({
+  type: "chat.completions.create",
+  id,
+  body: { model: "helix-demo", max_tokens: tokens, messages: [{ role: "user", content: "hi" }] }
+})
+
+/** The number behind the first `mark` from there on. */
+const numberAfter = (text: string, mark: string, from: number): number =>
+  Number.parseInt(text.slice(text.indexOf(mark, from) + mark.length, from + 1_000), 10)
+
+let turns = 0
+
+/** One stream on one connection; cut off once behind the token `dropAt`, if that is one. */
+const stream = (client: Client, tokens: number, dropAt: number, late: Array<number>): Promise<boolean> =>
+  new Promise((resolve, reject) => {
+    const id = `r${turns++}`
+    let next = 0
+    let whole = true
+    let lastSeq = -1
+    let comes = 0
+    client.onMessage = (text) => {
+      const now = nowMicros()
+      // what is measured is the server: no more is read of a message than is looked at
+      if (text.startsWith(`{"type":"session"`)) return
+      if (text.startsWith(`{"type":"error"`)) return reject(new Error(text))
+      const seq = numberAfter(text, `"seq":`, 0)
+      whole &&= seq === lastSeq + 1
+      lastSeq = seq
+      if (text.startsWith(`{"type":"chat.completion.done"`)) return resolve(whole && next === tokens)
+      for (let at = text.indexOf("@"); at >= 0; at = text.indexOf("@", at + 1)) {
+        whole &&= text.slice(0, at).endsWith(`"${next}`) || text.slice(0, at).endsWith(` ${next}`)
+        next++
+        const due = numberAfter(text, "@", at)
+        if (due > comes) late.push(now - due)
+      }
+      if (next > dropAt) {
+        dropAt = Number.POSITIVE_INFINITY
+        const lost = client.session
+        client.reconnect().then(() => {
+          comes = nowMicros()
+          client.send({ type: "resume", session: lost, last_seq: lastSeq })
+        }, reject)
+      }
+    }
+    client.send(create(id, tokens))
+  })
+
+const streams = async ({ count, drop, tokens }: Extract<Command, { type: "stream" }>): Promise<Streamed> => {
+  const late: Array<number> = []
+  const began = process.hrtime.bigint()
+  const used = process.cpuUsage()
+  const each = clients.slice(0, count).map(async (client, n) => {
+    // as they come in life, not all in one moment
+    await new Promise((resolve) => setTimeout(resolve, (n / count) * 1_000))
+    const dropAt = n < count * drop ? Math.floor(Math.random() * (tokens - 10)) : Number.POSITIVE_INFINITY
+    return await stream(client, tokens, dropAt, late)
+  })
+  const whole = (await Promise.all(each)).filter((isWhole) => isWhole).length
+  const { system, user } = process.cpuUsage(used)
+  const busy = (user + system) / (Number(process.hrtime.bigint() - began) / 1_000)
+  late.sort((a, b) => a - b)
+  const at = (share: number) => (late[Math.min(late.length - 1, Math.floor(late.length * share))] ?? Number.NaN) / 1_000
+  return { whole, resumed: Math.ceil(count * drop), p50: at(0.5), p99: at(0.99), longest: at(1), busy }
+}
+
+const deafen = async ({ port, questions, streams }: Extract<Command, { type: "deafen" }>) => {
+  const client = new Client(port)
+  await client.opened
+  client.socket.pause()
+  for (let n = 0; n < streams; n++) client.send(create(`deaf ${n}`, 10_000))
+  for (let n = 0; n < questions; n++) client.send({ type: n % 2 === 0 ? "ping" : "nonsense" })
+}
+
+/** A message that is too large, as one frame or as many; done when the connection has been closed for it. */
+const overfill = (port: number, bytes: number, parts: number): Promise<void> =>
+  new Promise((resolve) => {
+    const client = new Client(port)
+    client.socket.on("close", () => resolve())
+    client.socket.on("error", () => {})
+    client.opened.then(
+      () => {
+        const part = Buffer.alloc(bytes / parts, "x")
+        for (let n = 0; n < parts; n++) client.socket.send(part, { binary: false, fin: n === parts - 1 })
+      },
+      () => resolve()
+    )
+  })
+
+const obey = async (command: Command): Promise<unknown> => {
+  switch (command.type) {
+    case "hold":
+      return await hold(command.port, command.count)
+    case "stream":
+      return await streams(command)
+    case "deafen":
+      return await deafen(command)
+    case "overfill":
+      for (let n = 0; n < command.times; n++) await overfill(command.port, command.bytes, n % 2 === 0 ? 1 : 256)
+      return null
+  }
+}
+
+process.on("message", (command: Command) => {
+  obey(command).then(
+    (done) => process.send?.({ done: done ?? null }),
+    (error) => {
+      console.error(error)
+      process.exit(1)
+    }
+  )
+})
+process.once("disconnect", () => process.exit())
