@@ -1,4 +1,5 @@
 /** From a chat completion request to a generation. Pure. */
+import { named as namedConversation } from "@helixflow/runtime/Conversations"
 import { ChatMessage, GenerationRequest, type Prompt } from "@helixflow/schema/Generation"
 import type { OpenAiChatMessage, OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import { type OpenAiTool, parseArguments } from "@helixflow/schema/OpenAiTools"
@@ -68,7 +69,8 @@ export const toGenerationRequest = (
       queueTimeout: options.queueTimeout,
       caller: options.caller,
       progress: options.progress ?? false,
-      cacheSalt: options.cacheSalt
+      cacheSalt: options.cacheSalt,
+      ...(body.prompt_cache_key && { conversation: namedConversation(options.cacheSalt, body.prompt_cache_key) })
     },
     { disableValidation: true }
   )

@@ -1,7 +1,9 @@
 /** Generations as the gateway reads them: begun, then in batches of events. */
 import { Runtime } from "@helixflow/runtime/Runtime"
+import type { SessionRecord } from "@helixflow/runtime/SessionRecord"
 import type { Keep } from "@helixflow/runtime/SessionStore"
 import type { Sessions } from "@helixflow/runtime/Sessions"
+import * as StreamMailbox from "@helixflow/runtime/StreamMailbox"
 import { Attribute, type Operation, provider } from "@helixflow/runtime/Telemetry"
 import {
   ContextLengthExceeded,
@@ -100,19 +102,18 @@ export const resume = (
   sessions: Sessions,
   session: SessionId,
   tenant: string,
-  form: AnswerForm,
-  counted: boolean
+  form: AnswerForm
 ): Effect.Effect<
-  { readonly generation: Generation; readonly certain: number | null },
+  { readonly generation: Generation; readonly certain: number | null; readonly record: SessionRecord },
   SessionError | SessionNotFound | StorageUnavailable,
   Scope.Scope
 > =>
   Effect.gen(function* () {
     const operation = form._tag === "Chat" ? "chat" : "text_completion"
-    const { certain, events } = yield* sessions.resume(session, tenant)
+    const { certain, ended, events, record } = yield* sessions.resume(session, tenant)
     const telemetry = yield* measure(operation, session, ModelId.make(form.identity.model))
     const [first] = yield* events.takeAll
-    return { generation: { first, rest: events, telemetry, kept: true, counted }, certain }
+    return { generation: { first, rest: events, telemetry, kept: true, counted: ended }, certain, record }
   })
 
 const nothingKept = new InvalidRequest({
@@ -142,7 +143,6 @@ export const forEachBatch = <E, R>(
   generation: Generation,
   onBatch: (events: Iterable<SessionEvent>) => Effect.Effect<void, E, R>
 ): Effect.Effect<void, E | SessionError, R> => {
-  let ended = false
   let usage: Usage | undefined
   /** Tokens of the prompt and of what has come: what a client owes, also one that hangs up before the end. */
   let spent = 0
@@ -159,14 +159,7 @@ export const forEachBatch = <E, R>(
     }
     return onBatch(events)
   }
-  const next = Effect.flatMap(generation.rest.takeAll, ([events, done]) => {
-    ended = done
-    return measured(events)
-  })
-  return Effect.zipRight(
-    measured(generation.first),
-    Effect.whileLoop({ while: () => !ended, body: () => next, step: () => undefined })
-  ).pipe(
+  return Effect.zipRight(measured(generation.first), StreamMailbox.forEachBatch(generation.rest, measured)).pipe(
     Effect.zipRight(
       Effect.suspend(() =>
         usage === undefined || generation.counted ? Effect.void : generation.telemetry.completed(usage)
@@ -217,14 +210,12 @@ const merge = (sources: ReadonlyArray<Events>, n: number): Effect.Effect<Events,
           )
       }
     }
-    const forward = (source: Events, offset: number) => {
-      let ended = false
-      const next = Effect.map(source.takeAll, ([events, done]) => {
-        for (const event of events) pass(event, offset)
-        ended = done
-      })
-      return Effect.whileLoop({ while: () => !ended, body: () => next, step: () => undefined })
-    }
+    const forward = (source: Events, offset: number) =>
+      StreamMailbox.forEachBatch(source, (events) =>
+        Effect.sync(() => {
+          for (const event of events) pass(event, offset)
+        })
+      )
     yield* Effect.forEach(sources, (source, index) => forward(source, index * n), {
       concurrency: "unbounded",
       discard: true

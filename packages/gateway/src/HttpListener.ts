@@ -136,18 +136,21 @@ const serveOn =
     )
 
 /**
- * A listening server. `create` makes it from options that carry the limits, e.g. `Http.createServer` or
+ * A listening server, which holds at most so many connections at once: one more is closed unheard, so that a flood of them leaves the
+ * process descriptors for what it does for others. `create` makes it from options that carry the limits, e.g. `Http.createServer` or
  * `(options) => Https.createServer({ ...options, ...tls })`. On release it stops accepting and waits for the answers in progress.
  */
 export const layer = (
   create: (options: Http.ServerOptions) => NodeServer,
-  address: ListenOptions
+  address: ListenOptions,
+  mostConnections = Number.POSITIVE_INFINITY
 ): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError> =>
   Layer.scoped(
     HttpServer.HttpServer,
     Effect.gen(function* () {
       const limits = yield* HttpLimits
       const server = create(serverOptions(limits))
+      if (Number.isFinite(mostConnections)) server.maxConnections = mostConnections
       const connections = trackConnections(server)
       refuseBrokenClients(server, connections)
       const { address: bound } = yield* NodeHttpServer.make(() => server, address)

@@ -75,7 +75,7 @@ const retrieve = (kind: AnswerForm["_tag"]) =>
       if (failed?._tag === "Some" && failed.value._tag !== "Cancelled") return yield* failed.value
       return HttpServerResponse.unsafeJson(body(form, record))
     }
-    const { certain, generation } = yield* resume(sessions, session, tenant, form, record.exit !== null)
+    const { certain, generation } = yield* resume(sessions, session, tenant, form)
     const known = lastCertain(form, record, certain)
     if (skipped > known + 1) {
       return yield* wrong(

@@ -6,6 +6,7 @@ import { HttpServer, type HttpServerError } from "@effect/platform"
 import { Context, Effect, Layer, type Scope } from "effect"
 import type { Certificate } from "./Certificates.ts"
 import { CommandFailure, exitCodes, failed } from "./CommandFailure.ts"
+import { connections } from "./DescriptorLimit.ts"
 import { GatewayConfig, settings } from "./GatewayConfig.ts"
 import * as HttpListener from "./HttpListener.ts"
 
@@ -72,8 +73,10 @@ export const layer = (certificate: Certificate): Layer.Layer<HttpServer.HttpServ
     Effect.gen(function* () {
       const { httpPort, httpsPort } = yield* GatewayConfig
       const listeners: Array<HttpServer.HttpServer> = []
+      // so that strangers leave room for who is on this machine
+      const most = Math.floor(connections() / [httpPort, httpsPort].filter((port) => port !== 0).length)
       if (httpPort !== 0) {
-        const loopback = HttpListener.layer(Http.createServer, { port: httpPort, host: "127.0.0.1" })
+        const loopback = HttpListener.layer(Http.createServer, { port: httpPort, host: "127.0.0.1" }, most)
         listeners.push(yield* listen(loopback, httpPort, settings.httpPort.name))
       }
       if (httpsPort !== 0) {
@@ -81,7 +84,8 @@ export const layer = (certificate: Certificate): Layer.Layer<HttpServer.HttpServ
         const { cert, key } = certificate
         const everywhere = HttpListener.layer(
           (options) => Https.createServer({ ...options, cert, key, minVersion: "TLSv1.3" }),
-          { port: httpsPort }
+          { port: httpsPort },
+          most
         )
         listeners.push(yield* listen(everywhere, httpsPort, settings.httpsPort.name))
       }

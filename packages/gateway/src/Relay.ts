@@ -37,17 +37,10 @@ const textOf = (bytes: Uint8Array): string =>
 /** As much of a stream's end as its usage may take. */
 const tailLength = 2048
 
-/**
- * Answers what a server answered, and charges its tokens to the key. A stream that does not tell its usage is charged a token an event,
- * and so is one that its reader leaves.
- */
-const pass = ({ body, contentType, status }: UpstreamAnswer, headers: Readonly<Record<string, string>>) => {
-  if (body instanceof Uint8Array) {
-    return Effect.as(
-      charge(totalTokens(textOf(body)) ?? 0),
-      HttpServerResponse.uint8Array(body, { status, contentType, headers })
-    )
-  }
+/** Charges a key for an answer's tokens when it has ended. A stream that does not tell its usage is charged a token an event. */
+const metered = (answer: UpstreamAnswer): Effect.Effect<UpstreamAnswer> => {
+  const { body } = answer
+  if (body instanceof Uint8Array) return Effect.as(charge(totalTokens(textOf(body)) ?? 0), answer)
   let tail = ""
   let events = 0
   const counted = Stream.tap(body, (bytes) =>
@@ -57,31 +50,41 @@ const pass = ({ body, contentType, status }: UpstreamAnswer, headers: Readonly<R
       tail = (tail + text).slice(-tailLength)
     })
   )
-  return Effect.ensuring(
-    passOn(counted, contentType, headers),
-    Effect.suspend(() => charge(totalTokens(tail) ?? events))
-  )
+  const charged = Effect.suspend(() => charge(totalTokens(tail) ?? events))
+  return Effect.succeed({ ...answer, body: Stream.ensuring(counted, charged) })
 }
 
-const relay = (route: Route, path: string, body: Body) =>
+/** Where an answer to a body comes from, once that is known. */
+export interface Answering<A, R> {
+  /** Our engines, which are asked for this: the model may be another than the client's. */
+  readonly ours: (body: unknown) => Effect.Effect<A, HelixError, R>
+  /** Another server. */
+  readonly theirs: (
+    answer: UpstreamAnswer,
+    headers: Readonly<Record<string, string>>
+  ) => Effect.Effect<A, HelixError, R>
+}
+
+const relay = <A, R>(route: Route, path: string, body: Body, { theirs }: Answering<A, R>) =>
   Effect.gen(function* () {
     const { model, upstream } = route
     yield* Effect.annotateCurrentSpan({ [Attribute.upstream]: upstream.name, [Attribute.responseModel]: model.id })
     const answer = yield* upstream.ask(path, { ...body, model: model.target })
-    return yield* pass(answer, { [upstreamHeader]: upstream.name })
+    return yield* theirs(yield* metered(answer), { [upstreamHeader]: upstream.name })
   })
 
 /** A place on a program of ours that is lost before an answer has begun is asked for so often. */
 const attempts = 3
 
 /** Asks a program that we run, which is started for it if need be; its place is held until the answer has ended. */
-const relayServed = (spec: ModelSpec, path: string, body: Body) =>
+const relayServed = <A, R>(spec: ModelSpec, path: string, body: Body, { theirs }: Answering<A, R>) =>
   Effect.gen(function* () {
     const wait = yield* queueing()
     const server = yield* (yield* Runtime).connect({ model: spec.id, ...wait })
     const http = yield* HttpClient.HttpClient
     const upstream = Upstream.make(Upstream.fixed(spec.id, server.url), http)
-    return yield* pass(yield* upstream.ask(path, { ...body, model: server.target }), {})
+    const answer = yield* upstream.ask(path, { ...body, model: server.target })
+    return yield* theirs(yield* metered(answer), {})
   }).pipe(
     Effect.scoped,
     Effect.retry({ times: attempts - 1, while: ({ _tag }) => _tag === "UpstreamUnavailable" }),
@@ -95,37 +98,32 @@ const ours = (model: string) =>
   )
 
 /**
- * Answers with a model of another server where that is what the body asks for, and with `handler` where it is one that our engines
- * compute, or nobody's. Our own models go before others of the same name. `path` is what follows `/v1`.
+ * Has a body answered by another server where its model is one of that, and by our engines where it is one that they compute, or
+ * nobody's. Our own models go before others of the same name. `path` is what follows `/v1`.
  */
-export const relayed = <R>(
+export const route = <A, R>(
   path: string,
-  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, HelixError, R>
-) => {
-  type Answer = Effect.Effect<
-    HttpServerResponse.HttpServerResponse,
-    HelixError,
-    R | Runtime | RequestInfo | Principal | HttpServerRequest.HttpServerRequest | Scope.Scope
-  >
+  body: unknown,
+  answering: Answering<A, R>
+): Effect.Effect<A, HelixError, R | Runtime | Principal | Scope.Scope> => {
+  type Answer = Effect.Effect<A, HelixError, R | Runtime | Principal | Scope.Scope>
   const answer = (body: Body, name: string): Answer =>
     Effect.gen(function* () {
       const spec = yield* ours(name)
-      if (spec !== undefined) return yield* spec.external ? relayServed(spec, path, body) : handler
-      const route = (yield* Upstreams).find(name)
-      return yield* route === undefined ? handler : follow(route, body, route.upstream.fallback)
+      if (spec !== undefined) {
+        return yield* spec.external ? relayServed(spec, path, body, answering) : answering.ours(body)
+      }
+      const found = (yield* Upstreams).find(name)
+      return yield* found === undefined ? answering.ours(body) : follow(found, body, found.upstream.fallback)
     })
 
   /** Asks the routes one after the other. A model of ours ends the row: it does not fail for want of a server. */
-  const follow = (route: Route, body: Body, fallback: ReadonlyArray<string>): Answer =>
-    Effect.catchTag(relay(route, path, body), "UpstreamUnavailable", (error) =>
+  const follow = (found: Route, body: Body, fallback: ReadonlyArray<string>): Answer =>
+    Effect.catchTag(relay(found, path, body, answering), "UpstreamUnavailable", (error) =>
       Effect.gen(function* () {
         const upstreams = yield* Upstreams
         for (const [index, name] of fallback.entries()) {
-          if ((yield* ours(name)) !== undefined) {
-            const instead = { ...body, model: name }
-            yield* replaceJson(instead)
-            return yield* answer(instead, name)
-          }
+          if ((yield* ours(name)) !== undefined) return yield* answer({ ...body, model: name }, name)
           const next = upstreams.find(name)
           if (next !== undefined) return yield* follow(next, body, fallback.slice(index + 1))
         }
@@ -133,7 +131,23 @@ export const relayed = <R>(
       })
     )
 
-  return Effect.flatMap(readJson, (body) =>
-    isBody(body) && typeof body["model"] === "string" ? answer(body, body["model"]) : handler
-  )
+  return isBody(body) && typeof body["model"] === "string" ? answer(body, body["model"]) : answering.ours(body)
 }
+
+/** Answers what another server answered. */
+const pass = ({ body, contentType, status }: UpstreamAnswer, headers: Readonly<Record<string, string>>) =>
+  body instanceof Uint8Array
+    ? Effect.succeed(HttpServerResponse.uint8Array(body, { status, contentType, headers }))
+    : passOn(body, contentType, headers)
+
+/** The handler of a path, and what is answered where the request is for a model of another server. */
+export const relayed = <R>(
+  path: string,
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, HelixError, R>
+) =>
+  Effect.flatMap(readJson, (asked) =>
+    route<HttpServerResponse.HttpServerResponse, R | RequestInfo | HttpServerRequest.HttpServerRequest>(path, asked, {
+      ours: (body) => (body === asked ? handler : Effect.zipRight(replaceJson(body), handler)),
+      theirs: pass
+    })
+  )

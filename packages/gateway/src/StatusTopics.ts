@@ -1,31 +1,26 @@
-/** The topics that the server itself publishes to: what models and devices are doing, whenever it changes. */
+/** What the server itself publishes: what models and devices are doing, and what becomes of completions that are kept. */
 import { Runtime } from "@helixflow/runtime/Runtime"
-import { Effect, Option, Schedule } from "effect"
+import type { SessionNews } from "@helixflow/runtime/Sessions"
+import { Effect, Option, Schedule, Stream } from "effect"
+import { keyOf } from "./TopicRules.ts"
 import type { Topics } from "./Topics.ts"
 
-const names = ["models", "devices"] as const
-
-export const isStatus = (topic: string): boolean => names.some((name) => name === topic)
-
-/** Devices are the operators' business. */
-export const needsAdmin = (topic: string): boolean => topic === "devices"
-
-/** How often it is looked at while somebody listens. */
+/** How often models and devices are looked at while somebody listens. */
 const pulse = "1 second"
 
-/** Publishes in the current scope. `refresh`: says all again at the next pulse, for who is new. */
+/** Publishes in the current scope. `refresh`: says how models and devices are at the next pulse, for who is new. */
 export const make = (topics: Topics) =>
   Effect.gen(function* () {
     const runtime = yield* Runtime
     const said = new Map<string, string>()
-    const say = (topic: (typeof names)[number], data: unknown) => {
+    const say = (topic: "devices" | "models", data: unknown) => {
       const text = JSON.stringify(data)
       if (said.get(topic) === text) return
       said.set(topic, text)
       topics.publish(topic, topic, text)
     }
     const look = Effect.gen(function* () {
-      if (!names.some((name) => topics.hasSubscribers(name))) return
+      if (!topics.hasSubscribers("models") && !topics.hasSubscribers("devices")) return
       const fleet = yield* Effect.option(runtime.fleet)
       if (Option.isNone(fleet)) return
       const { devices, replicas } = fleet.value
@@ -36,5 +31,13 @@ export const make = (topics: Topics) =>
       say("devices", devices)
     })
     yield* Effect.forkScoped(Effect.schedule(look, Schedule.spaced(pulse)))
+
+    const tell = ({ model, session, state, tenant }: SessionNews) =>
+      Effect.sync(() =>
+        topics.publish(keyOf(tenant, "streams"), "streams", JSON.stringify({ id: session, model, state }))
+      )
+    if (runtime.sessions !== null) {
+      yield* Effect.forkScoped(Stream.runForEach(Stream.fromPubSub(runtime.sessions.news), tell))
+    }
     return { refresh: () => said.clear() }
   })

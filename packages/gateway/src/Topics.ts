@@ -1,6 +1,7 @@
 /**
- * Who listens to which topic. Events of a topic are numbered from 1; one that a subscriber has no room for is left out, which its
- * subscriber sees by the gap.
+ * Who listens to which topic. Events of a topic are numbered from 1; one that a subscriber has no room for, or was not there for, is
+ * left out, which it sees by the gap. A topic that nobody listens to is forgotten when there are too many of that kind, the oldest first:
+ * then its numbers begin anew.
  */
 export interface Subscriber {
   readonly isFull: boolean
@@ -12,30 +13,54 @@ interface Topic {
   readonly subscribers: Set<Subscriber>
 }
 
+/** Most topics without subscribers whose numbers are known. */
+const mostUnheard = 10_000
+
 export class Topics {
   readonly #topics = new Map<string, Topic>()
+  /** Those that nobody listens to, the oldest first. */
+  readonly #unheard = new Set<string>()
+
+  constructor(private readonly limit = mostUnheard) {}
 
   /** `key` tells topics apart that have the same name for their subscribers. Gives what ends the subscription. */
   subscribe(key: string, subscriber: Subscriber): () => void {
-    const topic = this.#topics.get(key) ?? { seq: 0, subscribers: new Set() }
-    this.#topics.set(key, topic)
-    topic.subscribers.add(subscriber)
+    const { subscribers } = this.#at(key)
+    this.#unheard.delete(key)
+    subscribers.add(subscriber)
     return () => {
-      topic.subscribers.delete(subscriber)
-      if (topic.subscribers.size === 0 && this.#topics.get(key) === topic) this.#topics.delete(key)
+      if (subscribers.delete(subscriber) && subscribers.size === 0) this.#leave(key)
     }
   }
 
   hasSubscribers(key: string): boolean {
-    return this.#topics.has(key)
+    return (this.#topics.get(key)?.subscribers.size ?? 0) > 0
   }
 
   /** `data` is JSON. */
   publish(key: string, name: string, data: string): void {
-    const topic = this.#topics.get(key)
-    if (topic === undefined) return
+    const topic = this.#at(key)
     const text = event(name, ++topic.seq, data)
     for (const subscriber of topic.subscribers) if (!subscriber.isFull) subscriber.send(text)
+  }
+
+  #at(key: string): Topic {
+    const known = this.#topics.get(key)
+    if (known !== undefined) return known
+    const topic = { seq: 0, subscribers: new Set<Subscriber>() }
+    this.#topics.set(key, topic)
+    this.#leave(key)
+    return topic
+  }
+
+  #leave(key: string): void {
+    this.#unheard.add(key)
+    if (this.#unheard.size <= this.limit) return
+    for (const oldest of this.#unheard) {
+      this.#unheard.delete(oldest)
+      this.#topics.delete(oldest)
+      return
+    }
   }
 }
 

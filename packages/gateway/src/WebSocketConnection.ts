@@ -31,10 +31,10 @@ export class WebSocketConnection {
   readonly requests = new Map<string, RunningRequest>()
   /** What ends each subscription, by topic. */
   readonly topics = new Map<string, () => void>()
-  /** When the client last gave a sign of life, in milliseconds of `performance.now()`. */
-  heardAt = performance.now()
-  /** When the client last said something. */
-  usedAt = this.heardAt
+  /** Pings since the client last gave a sign of life. */
+  unanswered = 0
+  /** When the client last said something, or was told the end of something, in milliseconds of `performance.now()`. */
+  usedAt = performance.now()
   /** Why it is to be closed as soon as its requests have ended. */
   dismissed: string | undefined
   /** Messages that have come and can't be taken yet: no more than one read of the socket brings. */
@@ -70,8 +70,8 @@ export class WebSocketConnection {
   /** A message has come. */
   receive(text: string): void {
     if (!this.isOpen) return
-    this.heardAt = performance.now()
-    this.usedAt = this.heardAt
+    this.unanswered = 0
+    this.usedAt = performance.now()
     countMessage(1, "received")
     if (this.#isBlocked) this.#deferred.push(text)
     else this.take(this, text)
@@ -87,6 +87,11 @@ export class WebSocketConnection {
       held = false
       this.#goOn()
     }
+  }
+
+  ping(): void {
+    this.unanswered++
+    this.socket.ping()
   }
 
   send(text: string): void {

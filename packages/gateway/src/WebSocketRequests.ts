@@ -4,7 +4,7 @@ import type { Kept } from "@helixflow/runtime/SessionStore"
 import { Cancelled, InvalidRequest, SessionNotFound, type StorageUnavailable } from "@helixflow/schema/Errors"
 import { SessionId } from "@helixflow/schema/Ids"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
-import type { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
+import type { SessionError, SessionEvent, Waiting } from "@helixflow/schema/SessionActor"
 import { ClientMessage, messageTypes } from "@helixflow/schema/WebSocketMessages"
 import { Cause, Clock, Effect, Either, type Fiber, Option, ParseResult, Scope } from "effect"
 import { Meter } from "./Admission.ts"
@@ -14,9 +14,11 @@ import { forEachBatch, type Generation, resume } from "./Generations.ts"
 import { defectBody, type HelixError, isHelixError, toBody } from "./OpenAiErrors.ts"
 import { toInvalidRequest } from "./ParameterIssue.ts"
 import { Principal, type PrincipalShape } from "./Principal.ts"
+import { route } from "./Relay.ts"
 import { newRequestId } from "./RequestInfo.ts"
 import { toUsageBody } from "./UsageBody.ts"
 import type { WebSocketConnection } from "./WebSocketConnection.ts"
+import * as WebSocketRelay from "./WebSocketRelay.ts"
 
 const strict = { errors: "first", onExcessProperty: "error" } as const
 
@@ -44,6 +46,23 @@ export const parse = (text: string): Either.Either<ClientMessage, InvalidRequest
   return Either.mapLeft(decodeMessage(json), toInvalidRequest)
 }
 
+const seconds = (millis: number): number => Math.round(millis / 100) / 10
+
+/** How it stands with a request that waits for a place. Times in seconds; null: not known. */
+const queueMessage = (id: string, { expectedMillis, loading, position, waitedMillis, waiting }: Waiting): string =>
+  JSON.stringify({
+    type: "queue",
+    id,
+    position,
+    waiting,
+    waited: seconds(waitedMillis),
+    expected: expectedMillis === null ? null : seconds(expectedMillis),
+    loading: loading && {
+      elapsed: seconds(loading.elapsedMillis),
+      usual: loading.usualMillis === null ? null : seconds(loading.usualMillis)
+    }
+  })
+
 /** Writes a stream's chunks as messages, without the first `skipped`, as fast as the client reads. */
 const write = (
   connection: WebSocketConnection,
@@ -63,7 +82,9 @@ const write = (
     }
   }
   return forEachBatch(generation, (events: Iterable<SessionEvent>) => {
+    let waiting: Waiting | undefined
     for (const event of events) {
+      waiting = event._tag === "Waiting" ? event : undefined
       if (event._tag === "Waiting") continue
       send(unwritten)
       unwritten = []
@@ -74,6 +95,8 @@ const write = (
         )
       }
     }
+    // how it stood before is no news
+    if (waiting !== undefined) connection.send(queueMessage(id, waiting))
     return connection.isFull ? connection.drained : Effect.void
   })
 }
@@ -124,14 +147,24 @@ export const createChat = (
         "unsupported_value"
       )
     }
-    const chat = yield* Either.mapLeft(decodeChat({ ...given, stream: true }), toInvalidRequest)
-    const { form, generation } = yield* accept(chat, {
-      connection: connection.session,
-      request: id,
-      order,
-      begins: (completion, kept) => Object.assign(progress, { completion, kept })
-    })
-    yield* write(connection, id, form, generation, 0)
+    yield* route(
+      "/chat/completions",
+      { ...given, stream: true },
+      {
+        theirs: (answer) => WebSocketRelay.tell(connection, id, answer),
+        ours: (asked) =>
+          Effect.gen(function* () {
+            const chat = yield* Either.mapLeft(decodeChat(asked), toInvalidRequest)
+            const { form, generation } = yield* accept(chat, {
+              connection: connection.session,
+              request: id,
+              order,
+              begins: (completion, kept) => Object.assign(progress, { completion, kept })
+            })
+            yield* write(connection, id, form, generation, 0)
+          })
+      }
+    )
   }).pipe(withinLimits, Effect.scoped)
 
 /** A stream to go on with. */
@@ -205,8 +238,7 @@ export const resumeChat = (connection: WebSocketConnection, { completion, form, 
     const { sessions } = yield* Runtime
     const { tenant } = yield* Principal
     if (sessions === null) return yield* new SessionNotFound({ session: completion })
-    const { record } = yield* sessions.read(completion, tenant)
-    const { certain, generation } = yield* resume(sessions, completion, tenant, form, record.exit !== null)
+    const { certain, generation, record } = yield* resume(sessions, completion, tenant, form)
     const known = lastCertain(form, record, certain)
     if (skipped > known + 1) {
       return yield* refuse(

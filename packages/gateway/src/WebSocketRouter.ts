@@ -8,6 +8,7 @@ import { type HelixError, toBody } from "./OpenAiErrors.ts"
 import { Principal, type PrincipalShape } from "./Principal.ts"
 import { Shutdown } from "./Shutdown.ts"
 import * as StatusTopics from "./StatusTopics.ts"
+import { keyOf, ruleOf } from "./TopicRules.ts"
 import { Topics } from "./Topics.ts"
 import { CloseCode, type WebSocketConnection } from "./WebSocketConnection.ts"
 import { WebSocketLimits } from "./WebSocketLimits.ts"
@@ -30,6 +31,8 @@ const lateResume = new InvalidRequest({
   reason: "A connection takes over the session of another before its first request, or not at all.",
   param: "session"
 })
+
+const serversOwn = new InvalidRequest({ reason: "Only the server publishes to this topic.", param: "topic" })
 
 /** Numbers that grow from one to the next, also from one server to the one that is started after it. */
 const makeOrder = () => {
@@ -149,17 +152,19 @@ export const make = ({ identify, takeOver }: RouterOptions) =>
       if (connection.topics.size >= limits.topics) {
         return denied(connection, new TooManyConnections({ what: "topics of this connection", limit: limits.topics }))
       }
-      if (StatusTopics.needsAdmin(topic) && !connection.principal.scopes.has("admin")) {
-        return denied(connection, new PermissionDenied({ scope: "admin" }))
-      }
-      connection.topics.set(topic, topics.subscribe(keyOf(connection, topic), connection))
-      if (StatusTopics.isStatus(topic)) status.refresh()
+      const { scopes, tenant } = connection.principal
+      const { listen, shared } = ruleOf(topic)
+      if (!scopes.has(listen)) return denied(connection, new PermissionDenied({ scope: listen }))
+      connection.topics.set(topic, topics.subscribe(keyOf(tenant, topic), connection))
+      if (shared) status.refresh()
     }
 
     const publish = (connection: WebSocketConnection, topic: string, data: unknown) => {
-      if (StatusTopics.isStatus(topic)) {
-        denied(connection, new InvalidRequest({ reason: "Only the server publishes to this topic.", param: "topic" }))
-      } else topics.publish(keyOf(connection, topic), topic, JSON.stringify(data ?? null))
+      const { scopes, tenant } = connection.principal
+      const { speak } = ruleOf(topic)
+      if (speak === null) return denied(connection, serversOwn)
+      if (!scopes.has(speak)) return denied(connection, new PermissionDenied({ scope: speak }))
+      topics.publish(keyOf(tenant, topic), topic, JSON.stringify(data ?? null))
     }
 
     const take = (connection: WebSocketConnection, message: ClientMessage): void => {
@@ -202,7 +207,3 @@ export const make = ({ identify, takeOver }: RouterOptions) =>
         onRight: (message) => take(connection, message)
       })
   })
-
-/** Topics of a tenant's own are its own; those of the server are the same for all. */
-const keyOf = ({ principal }: WebSocketConnection, topic: string): string =>
-  StatusTopics.isStatus(topic) ? topic : `${principal.tenant}\n${topic}`

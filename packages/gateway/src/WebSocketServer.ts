@@ -116,7 +116,7 @@ const make = Effect.gen(function* () {
       else connection.receive(String(data))
     })
     socket.on("pong", () => {
-      connection.heardAt = performance.now()
+      connection.unanswered = 0
     })
     // ws closes by itself, with the code that fits; who is not heard of here would end the process
     socket.on("error", ignore)
@@ -207,12 +207,13 @@ const make = Effect.gen(function* () {
       const now = performance.now()
       const byCredential = new Map<string | undefined, Array<WebSocketConnection>>()
       for (const connection of part) {
-        if (now - connection.heardAt > 2 * limits.heartbeatMillis) {
+        // counted, and not timed: a server that was held up itself has heard nobody
+        if (connection.unanswered >= 2) {
           connection.socket.terminate()
         } else if (connection.isIdle && now - connection.usedAt > limits.idleMillis) {
           connection.close(CloseCode.goingAway, "The connection was idle.")
         } else {
-          connection.socket.ping()
+          connection.ping()
           const theirs = byCredential.get(connection.authorization)
           if (theirs === undefined) byCredential.set(connection.authorization, [connection])
           else theirs.push(connection)

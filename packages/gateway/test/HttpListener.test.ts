@@ -76,3 +76,26 @@ layer(patient, { excludeTestServices: true })("A listener", (it) => {
     })
   )
 })
+
+layer(StubGateway.layer({}, {}, { mostConnections: 20 }), { excludeTestServices: true })(
+  "A flood of connections",
+  (it) => {
+    it.scoped("is held off: those that are there are served, and others once they have left", () =>
+      Effect.gen(function* () {
+        const ask = post("/v1/tokenize", { model: "helix-demo", prompt: "one" })
+        const scope = yield* Scope.make()
+        const friend = yield* connect
+        const flood = yield* Effect.all(Array.from({ length: 200 }, () => Scope.extend(connect, scope)))
+        // all that are too many are closed unheard
+        const [, ...late] = flood.slice(20)
+        for (const client of late) assert.strictEqual(yield* client.rest, "")
+        yield* friend.send(yield* ask)
+        assert.include(yield* friend.until("max_model_len"), "200 OK")
+        yield* Scope.close(scope, Exit.void)
+        const { url } = yield* Target
+        const { status } = yield* Effect.eventually(Effect.tryPromise(() => fetch(`${url}/healthz`)))
+        assert.strictEqual(status, 200)
+      })
+    )
+  }
+)

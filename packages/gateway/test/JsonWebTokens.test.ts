@@ -5,9 +5,11 @@ import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose"
 import { Identity } from "../src/Authentication.ts"
 import { GatewayConfig } from "../src/GatewayConfig.ts"
 import { JsonWebTokens } from "../src/JsonWebTokens.ts"
+import { WebSocketLimits } from "../src/WebSocketLimits.ts"
 import { environment } from "./environment.ts"
 import * as StubGateway from "./StubGateway.ts"
-import { request } from "./Target.ts"
+import { request, Target } from "./Target.ts"
+import { connect } from "./WebSocketClient.ts"
 
 const secret = "a secret of at least thirty-two bytes"
 const issuer = "https://id.example.com"
@@ -198,6 +200,38 @@ layer(StubGateway.layer({}, {}, { identity }), { excludeTestServices: true })("A
         status: 401,
         code: "invalid_api_key"
       })
+    })
+  )
+})
+
+const hasty = Layer.provide(
+  StubGateway.layer({}, {}, { identity }),
+  Layer.effect(
+    WebSocketLimits,
+    Effect.map(WebSocketLimits, (limits) => ({ ...limits, heartbeatMillis: 50 }))
+  )
+)
+
+layer(hasty, { excludeTestServices: true })("A WebSocket whose bearer is a token", (it) => {
+  const open = (token: string) =>
+    Effect.gen(function* () {
+      const { url } = yield* Target
+      return yield* connect(url, { protocols: ["helix", `helix.bearer.${token}`] })
+    })
+
+  it.scoped("is opened by its scopes, and closed when the token has expired", () =>
+    Effect.gen(function* () {
+      const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+      const lasting = yield* open(yield* sign())
+      assert.strictEqual((yield* lasting.next).type, "session")
+      assert.deepInclude(yield* (yield* open(yield* sign({ scope: "admin" }))).next, { type: "refused", status: 403 })
+      assert.deepInclude(yield* (yield* open(yield* sign({ exp: now - 6 }))).next, { type: "refused", status: 401 })
+      // what the clocks may differ by is soon over
+      const expiring = yield* open(yield* sign({ exp: now - 3 }))
+      assert.strictEqual((yield* expiring.next).type, "session")
+      assert.deepInclude(yield* expiring.next, { type: "closed", code: 1008 })
+      lasting.send({ type: "ping" })
+      assert.deepStrictEqual(yield* lasting.next, { type: "pong" })
     })
   )
 })

@@ -41,18 +41,22 @@ export class Connections extends Context.Tag("@helixflow/gateway/test/Connection
   Effect.Effect<number>
 >() {}
 
-const listener = Layer.suspend(() => {
-  const servers: Array<Http.Server> = []
-  const create = (options: Http.ServerOptions) => {
-    const server = Http.createServer(options)
-    servers.push(server)
-    return server
-  }
-  const count = Effect.async<number>((resume) => {
-    servers[0]?.getConnections((_error, count) => resume(Effect.succeed(count)))
+const listener = (mostConnections: number | undefined) =>
+  Layer.suspend(() => {
+    const servers: Array<Http.Server> = []
+    const create = (options: Http.ServerOptions) => {
+      const server = Http.createServer(options)
+      servers.push(server)
+      return server
+    }
+    const count = Effect.async<number>((resume) => {
+      servers[0]?.getConnections((_error, count) => resume(Effect.succeed(count)))
+    })
+    return Layer.merge(
+      HttpListener.layer(create, { port: 0, host: "127.0.0.1" }, mostConnections),
+      Layer.succeed(Connections, count)
+    )
   })
-  return Layer.merge(HttpListener.layer(create, { port: 0, host: "127.0.0.1" }), Layer.succeed(Connections, count))
-})
 
 /** The first key, and those that are made with it. */
 const ownIdentity = Identity.layer(Redacted.make(key)).pipe(
@@ -65,6 +69,7 @@ const ownIdentity = Identity.layer(Redacted.make(key)).pipe(
 interface StubParts {
   readonly shutdown?: ShutdownShape
   readonly upstreams?: Layer.Layer<never>
+  readonly mostConnections?: number
   readonly identity?: Layer.Layer<Identity, never, ApiKeys>
   /** Besides the gateway's own. */
   readonly routes?: Layer.Layer<
@@ -80,10 +85,10 @@ const serve = (routes: NonNullable<StubParts["routes"]>) =>
 export const layer = (
   options: Partial<StubRuntime.StubOptions> = {},
   limits: Partial<HttpLimitsShape> = {},
-  { identity = ownIdentity, routes, shutdown, upstreams = Layer.empty }: StubParts = {}
+  { identity = ownIdentity, mostConnections, routes, shutdown, upstreams = Layer.empty }: StubParts = {}
 ) =>
   Layer.merge(routes === undefined ? Gateway.layer : serve(routes), target).pipe(
-    Layer.provideMerge(listener),
+    Layer.provideMerge(listener(mostConnections)),
     Layer.provideMerge(StubRuntime.layer(options)),
     Layer.provide(identity),
     Layer.provide(upstreams),

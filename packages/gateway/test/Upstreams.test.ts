@@ -11,6 +11,7 @@ import { environment } from "./environment.ts"
 import * as StubGateway from "./StubGateway.ts"
 import { answerWith, begin, models, refusal, type StubRequest, stubServer } from "./StubServer.ts"
 import { openai, request, Target } from "./Target.ts"
+import { connect } from "./WebSocketClient.ts"
 
 type Settings = Readonly<Record<string, unknown>>
 
@@ -87,6 +88,52 @@ run(
       })
       expect(text).toBe(near.choices[0]?.message.content)
     }).pipe(Effect.provideService(Target, target))
+  })
+)
+
+const authorization = Effect.map(Target, ({ key }) => ({ headers: { authorization: `Bearer ${key}` } }))
+
+/** What a WebSocket is told of a chat with this model. */
+const told = (model: string) =>
+  Effect.gen(function* () {
+    const { url } = yield* Target
+    const client = yield* connect(url, yield* authorization)
+    yield* client.next
+    const body = { model, messages: [{ role: "user", content: "Hi" }] }
+    client.send({ type: "chat.completions.create", id: "a", body })
+    return yield* client.until(({ type }) => type === "error" || type === "chat.completion.done")
+  })
+
+run(
+  "a WebSocket is told what another server streams, chunk by chunk, and what it refuses",
+  Effect.gen(function* () {
+    const server = yield* upstreamServer(
+      answerWith("Hel", "lö"),
+      status(422),
+      completion,
+      (_, response) => {
+        begin(response, "Hal")
+        response.end()
+      },
+      (_, response) => {
+        begin(response, "Hal")
+        response.end(`data: {"error":{"message":"out of memory","type":"server_error","param":null,"code":null}}\n\n`)
+      }
+    )
+    const target = yield* inFront({ a: { url: `${server.url}/v1`, retries: 0, aliases: { mine: "m" } } })
+    const ask = told("mine").pipe(Effect.provideService(Target, target))
+    const whole = yield* ask
+    expect(requestsFor(server.requests)[0]?.body).toMatchObject({ model: "m", stream: true })
+    expect(whole.map(({ id, seq, type }) => [type, id, seq])).toEqual([
+      ...[0, 1, 2, 3].map((seq) => ["chat.completion.chunk", "a", seq]),
+      ["chat.completion.done", "a", 4]
+    ])
+    expect(whole[1]?.["data"]).toMatchObject({ choices: [{ delta: { content: "lö" } }] })
+    expect(whole.at(-1)?.["usage"]).toMatchObject({ total_tokens: 5 })
+    expect(yield* ask).toMatchObject([{ type: "error", id: "a", error: { message: "no" } }])
+    expect(yield* ask).toMatchObject([{ type: "error", id: "a", error: { code: "upstream_unavailable" } }])
+    expect((yield* ask).at(-1)).toMatchObject({ type: "error", id: "a", error: { code: "upstream_unavailable" } })
+    expect((yield* ask).at(-1)).toMatchObject({ type: "error", id: "a", error: { message: "out of memory" } })
   })
 )
 

@@ -1,10 +1,12 @@
 import { assert, layer } from "@effect/vitest"
+import { Attribute } from "@helixflow/runtime/Telemetry"
 import { Effect, Layer, Schedule } from "effect"
 import { Misfortune } from "../src/StubRuntime.ts"
 import { WebSocketLimits, type WebSocketLimitsShape } from "../src/WebSocketLimits.ts"
+import { recordingTracer } from "./RecordingTracer.ts"
 import * as StubGateway from "./StubGateway.ts"
 import { request, Target } from "./Target.ts"
-import { connect, type Told } from "./WebSocketClient.ts"
+import { type Client, connect, type Told } from "./WebSocketClient.ts"
 
 const withLimits = (limits: Partial<WebSocketLimitsShape>) =>
   Layer.provide(
@@ -147,6 +149,44 @@ layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket", (it) =>
       assert.strictEqual(errorOf(yield* two.next).param, "topic")
       one.send({ type: "ping" })
       assert.deepStrictEqual(yield* one.next, { type: "pong" })
+    })
+  )
+
+  it.scoped("numbers events on, also when all have left for a while", () =>
+    Effect.gen(function* () {
+      const [one, two] = [yield* open, yield* open]
+      const heard = (client: Client) =>
+        Effect.gen(function* () {
+          client.send({ type: "subscribe", topic: "room/9" })
+          client.send({ type: "publish", topic: "room/9", data: null })
+          return (yield* client.next)["seq"]
+        })
+      assert.strictEqual(yield* heard(one), 1)
+      one.send({ type: "unsubscribe", topic: "room/9" })
+      two.send({ type: "publish", topic: "room/9", data: null })
+      two.send({ type: "ping" })
+      yield* two.next
+      assert.strictEqual(yield* heard(two), 3)
+    })
+  )
+
+  it.scoped("tells who asked for it how it stands with the wait", () =>
+    Effect.gen(function* () {
+      const client = yield* open
+      client.send(chat("a", Misfortune.starves, { stream_options: { include_progress: true } }))
+      const [waiting] = yield* client.until(isDone("a"))
+      assert.deepStrictEqual(waiting, {
+        type: "queue",
+        id: "a",
+        position: 1,
+        waiting: 1,
+        waited: 1.2,
+        expected: 0.8,
+        loading: { elapsed: 0.2, usual: 1 }
+      })
+      client.send(chat("b", Misfortune.waits))
+      const messages = yield* client.until(isDone("b"))
+      assert.isFalse(messages.some(({ type }) => type === "queue"))
     })
   )
 
@@ -328,6 +368,70 @@ layer(withLimits({ heartbeatMillis: 20, idleMillis: 100 }), { excludeTestService
         assert.strictEqual(errorOf((yield* busy.until(isDone("stuck"))).at(-1)).code, "cancelled")
         listening.send({ type: "publish", topic: "room", data: 1 })
         assert.deepInclude(yield* listening.next, { type: "event", data: 1 })
+      })
+    )
+  }
+)
+
+layer(StubGateway.layer(), { excludeTestServices: true })("Topics of WebSockets", (it) => {
+  it.scoped("are each tenant's own, but for those of the server and its operators", () =>
+    Effect.gen(function* () {
+      const [alice, bob] = [yield* openWith((yield* newKey()).key), yield* openWith((yield* newKey()).key)]
+      const operator = yield* open
+      for (const client of [alice, bob]) {
+        for (const topic of ["room", "broadcast", "streams"]) client.send({ type: "subscribe", topic })
+      }
+      alice.send({ type: "publish", topic: "room", data: "alice's" })
+      assert.deepInclude(yield* alice.next, { topic: "room", data: "alice's" })
+      operator.send({ type: "publish", topic: "room", data: "the operator's" })
+      operator.send({ type: "publish", topic: "broadcast", data: "maintenance at noon" })
+      for (const client of [alice, bob]) {
+        assert.deepInclude(yield* client.next, { topic: "broadcast", data: "maintenance at noon" })
+        const denials = [
+          [{ type: "subscribe", topic: "devices" }, "insufficient_permissions"],
+          [{ type: "publish", topic: "broadcast", data: 1 }, "insufficient_permissions"],
+          [{ type: "publish", topic: "devices", data: 1 }, null],
+          [{ type: "publish", topic: "streams", data: 1 }, null]
+        ] as const
+        for (const [message, code] of denials) {
+          client.send(message)
+          assert.strictEqual(errorOf(yield* client.next).code, code)
+        }
+      }
+    })
+  )
+})
+
+const { ended, tracer } = recordingTracer()
+
+layer(Layer.provide(StubGateway.layer(), Layer.setTracer(tracer)), { excludeTestServices: true })(
+  "A request on a WebSocket",
+  (it) => {
+    it.scoped("is told of by a span of its own, and counted", () =>
+      Effect.gen(function* () {
+        const metric = (name: string) =>
+          Effect.map(request("/metrics"), ({ text }) => {
+            const line = text.split("\n").find((line) => line.startsWith(name))
+            return Number(line?.split(" ").at(-1) ?? 0)
+          })
+        const counted = 'helixflow_websocket_messages_total{helixflow_direction="received"}'
+        const before = yield* metric(counted)
+        const client = yield* open
+        assert.isAbove(yield* metric("helixflow_websocket_connections"), 0)
+        client.send(chat("a"))
+        yield* client.until(isDone("a"))
+        assert.strictEqual((yield* metric(counted)) - before, 1)
+        const ofRequest = () => ended.find((attributes) => attributes.get(Attribute.session) !== undefined)
+        yield* Effect.repeat(Effect.void, {
+          until: () => ofRequest() !== undefined,
+          schedule: Schedule.spaced("5 millis")
+        })
+        assert.deepInclude(Object.fromEntries(ofRequest() ?? []), {
+          [Attribute.endUser]: "bootstrap",
+          [Attribute.operation]: "chat",
+          [Attribute.responseModel]: "helix-demo",
+          [Attribute.outputTokens]: 4
+        })
       })
     )
   }

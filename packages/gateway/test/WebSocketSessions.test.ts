@@ -303,3 +303,63 @@ describe("Streams of a WebSocket that is lost", () => {
     )
   }
 })
+
+const post = (server: Started, path: string, json: unknown, as = key) =>
+  Effect.promise(async () => {
+    const response = await fetch(server.url + path, {
+      method: "POST",
+      headers: { ...headers, authorization: `Bearer ${as}` },
+      body: JSON.stringify(json)
+    })
+    // biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
+    return (await response.json()) as any
+  })
+
+describe("The server's own topics", () => {
+  it.live("tell of models that are loaded, and of the tenant's streams", () =>
+    served((server) =>
+      Effect.gen(function* () {
+        const made = yield* post(server, "/admin/v1/keys", { name: "alice" })
+        const alice = yield* connect(server.url, { headers: { authorization: `Bearer ${made.key}` } })
+        yield* alice.next
+        const operator = yield* open(server)
+        for (const client of [alice, operator]) {
+          client.send({ type: "subscribe", topic: "models" })
+          client.send({ type: "subscribe", topic: "streams" })
+        }
+        const states = (client: Client, topic: string, until: (data: string) => boolean) =>
+          Effect.map(
+            client.until((message) => message["topic"] === topic && until(JSON.stringify(message["data"]))),
+            (messages) => messages.filter((message) => message["topic"] === topic).map(({ data }) => data)
+          )
+        yield* states(alice, "models", (data) => data.includes("helix-demo"))
+        yield* post(server, "/v1/embeddings", { model: "helix-demo-embed", input: "hi" }, made.key)
+        yield* states(alice, "models", (data) => /"helix-demo-embed"[^}]*"state":"ready"/.test(data))
+
+        alice.send(chat("a", { max_tokens: 4 }))
+        const told = [...(yield* alice.until(isLast("a")))]
+        alice.send(chat("b", { max_tokens: 400 }))
+        told.push(...(yield* alice.until((message) => isChunk(message) && message["seq"] === 2)))
+        alice.send({ type: "cancel", id: "b" })
+        told.push(...(yield* alice.until(({ data }) => JSON.stringify(data ?? null).includes("cancelled"))))
+        const [a, b] = [completionOf(told.filter(of("a"))), completionOf(told.filter(of("b")))]
+        assert.deepStrictEqual(
+          told.flatMap((message) => (message["topic"] === "streams" ? [message["data"]] : [])),
+          [
+            { id: a, model: "helix-demo", state: "begun" },
+            { id: a, model: "helix-demo", state: "finished" },
+            { id: b, model: "helix-demo", state: "begun" },
+            { id: b, model: "helix-demo", state: "cancelled" }
+          ]
+        )
+        const kept = yield* post(server, "/v1/chat/completions", { ...body({ max_tokens: 4 }), store: true })
+        // hers are not the operator's business, here
+        const own = yield* states(operator, "streams", (data) => data.includes("finished"))
+        assert.deepStrictEqual(
+          own,
+          ["begun", "finished"].map((state) => ({ id: kept.id, model: "helix-demo", state }))
+        )
+      })
+    )
+  )
+})

@@ -18,6 +18,7 @@ import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import type { SessionError } from "@helixflow/schema/SessionActor"
 import { Clock, Data, Duration, Effect, Option, type Scope, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
+import type { Conversations } from "./Conversations.ts"
 import type { Isolation } from "./Isolation.ts"
 import * as Losses from "./Losses.ts"
 import type { Quarantine, Subject } from "./Quarantine.ts"
@@ -31,6 +32,7 @@ export interface AttemptsOptions {
   readonly continuation: Losses.ContinuationLimits
   readonly isolation: Isolation
   readonly quarantine: Quarantine
+  readonly conversations: Conversations
 }
 
 /** Ends an attempt, not the request. */
@@ -40,6 +42,8 @@ export type Lost = WorkerLost | ReplicaNotReady | ActorUnreachable | MailboxFull
 export interface Wait {
   readonly timeoutMillis: number
   readonly caller: Caller | undefined
+  /** See `Conversations.ts`. */
+  readonly conversation?: string | undefined
   /** See `Affinity.ts`; asked where the model's policy wants to know. */
   readonly affinity?: () => string
   /** Is told how it stands, for as long as it lasts. */
@@ -89,12 +93,14 @@ const countQuarantined = byAttributes(quarantined, [Attribute.responseModel])
 /** Runs work with a place for one sequence of its model. */
 export const make = (options: AttemptsOptions) => {
   /** In a place that the scheduler gives. */
-  const shared = <A>(work: Work<A>, { affinity, caller, onProgress, timeoutMillis }: Wait, turn: Turn) => {
+  const shared = <A>(work: Work<A>, wait: Wait, turn: Turn) => {
+    const { affinity, caller, conversation, onProgress, timeoutMillis } = wait
     const request = RequestId.make(`${options.session}/${work.name}@${turn.attempt}`)
     return Effect.flatMap(options.scheduler, (scheduler) => {
       const giveBack = (reservation: ReservationId) =>
         Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served: turn.served })))
-      const drawn = work.model.policy === "affinity" ? affinity?.() : undefined
+      const drawn = work.model.policy === "affinity" ? (conversation ?? affinity?.()) : undefined
+      const key = work.model.replicas > 1 ? conversation : undefined
       const asked = {
         request,
         model: work.model.id,
@@ -102,6 +108,7 @@ export const make = (options: AttemptsOptions) => {
         timeoutMillis,
         caller,
         affinity: drawn,
+        prefer: key === undefined ? undefined : options.conversations.at(key),
         revision: work.revision?.()
       }
       const place = scheduler.Place(asked).pipe(
@@ -112,7 +119,10 @@ export const make = (options: AttemptsOptions) => {
       return Effect.acquireUseRelease(
         onProgress === undefined ? place : tellingProgress(place, scheduler.Progress({ request }), onProgress),
         ({ replica: id, revision }) =>
-          Effect.flatMap(options.replica(id), (replica) => Effect.scoped(work.use({ ...turn, id, replica, revision }))),
+          Effect.flatMap(options.replica(id), (replica) => {
+            if (key !== undefined) options.conversations.went(key, id)
+            return Effect.scoped(work.use({ ...turn, id, replica, revision }))
+          }),
         ({ reservation }) => giveBack(reservation)
       )
     })

@@ -8,9 +8,10 @@
  */
 import { Rpc, type RpcGroup } from "@effect/rpc"
 import { ActorUnreachable, MailboxFull } from "@helixflow/schema/Errors"
-import { Cause, Context, Effect, Exit, Fiber, Mailbox, Option, Runtime, Scope, Stream, Tracer } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Mailbox, Option, Runtime, Scope, type Stream, Tracer } from "effect"
 import { type ActorClient, type Behaviour, defaultMailboxCapacity, type HostOptions } from "./Actor.ts"
 import { constructPayload, isStream } from "./Protocol.ts"
+import * as StreamMailbox from "./StreamMailbox.ts"
 
 /** What a handler gives: the answer, or a stream of answers in one of its two forms; perhaps marked for the rpc server's lanes. */
 type Handled = Effect.Effect<unknown, unknown> | Stream.Stream<unknown, unknown>
@@ -106,7 +107,7 @@ class Actor {
   }
 
   stream(handle: () => Handled): Stream.Stream<unknown, unknown> {
-    return Stream.unwrapScoped(
+    return StreamMailbox.toStream(
       Effect.gen(this, function* () {
         const scope = yield* Effect.scope
         // what a handler acquires for a stream lives as long as its reader wants
@@ -124,7 +125,7 @@ class Actor {
             this.#streams.delete(mailbox)
           })
         )
-        return Mailbox.toStream(mailbox)
+        return mailbox
       })
     )
   }

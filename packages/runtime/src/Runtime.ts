@@ -8,8 +8,9 @@ import { type ModelId, SessionId, type TokenId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Explanation, FleetSnapshot } from "@helixflow/schema/Scheduling"
 import { SessionActor, type SessionError, type SessionEvent } from "@helixflow/schema/SessionActor"
-import { Context, Duration, Effect, Layer, Mailbox, Option, type Scope } from "effect"
+import { Context, Duration, Effect, Layer, type Mailbox, Option, type Scope } from "effect"
 import * as Catalog from "./Catalog.ts"
+import { Conversations } from "./Conversations.ts"
 import { schedulerId } from "./Directory.ts"
 import { ForecastStore } from "./ForecastStore.ts"
 import * as InProcess from "./InProcess.ts"
@@ -22,6 +23,7 @@ import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as ServedPlace from "./ServedPlace.ts"
 import * as Session from "./SessionActor.ts"
 import * as Sessions from "./Sessions.ts"
+import * as StreamMailbox from "./StreamMailbox.ts"
 import * as SupervisionTree from "./SupervisionTree.ts"
 import type { Escalated } from "./Supervisor.ts"
 import * as TreeControl from "./TreeControl.ts"
@@ -128,6 +130,7 @@ const host = Effect.gen(function* () {
   const scheduler = directory.scheduler.find(schedulerId)
   const model = (name: string) => Effect.map(store.find(name), ({ spec }) => spec)
   const quarantine = Quarantine.make(config.quarantine)
+  const conversations = new Conversations()
   return (session: SessionId, kept?: Sessions.HostedSession) =>
     InProcess.host(
       SessionActor,
@@ -139,6 +142,7 @@ const host = Effect.gen(function* () {
         continuation: config.continuation,
         isolation,
         quarantine,
+        conversations,
         ...kept
       }),
       { name: session }
@@ -185,7 +189,7 @@ const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Session
     connect: ServedPlace.make({ scheduler, replica: directory.replicas.find, store }),
     catalog: Catalog.make({ store, directory, defaultModel }),
     generate: (session, request) =>
-      Effect.flatMap(openSession(session), (actor) => Mailbox.fromStream(actor.Ask(request))),
+      Effect.flatMap(openSession(session), (actor) => StreamMailbox.fromStream(actor.Ask(request))),
     sessions,
     embed: (request) => once((session) => session.Embed(request)),
     classify: (request) => once((session) => session.Classify(request)),

@@ -19,13 +19,7 @@ import {
   TaskNotSupported,
   WorkerLost
 } from "@helixflow/schema/Errors"
-import {
-  type GenerationRequest,
-  type Prompt,
-  type Sampling,
-  type TokenBatch,
-  Usage
-} from "@helixflow/schema/Generation"
+import { GenerationRequest, type Prompt, type Sampling, type TokenBatch, Usage } from "@helixflow/schema/Generation"
 import { type ModelId, RequestId, type TokenId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ModelTask } from "@helixflow/schema/Model"
 import type { ModelActor } from "@helixflow/schema/ModelActor"
@@ -42,6 +36,7 @@ import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream } from "ef
 import type { ClientOf } from "./Actor.ts"
 import { affinityOf } from "./Affinity.ts"
 import * as Attempts from "./Attempts.ts"
+import { keyOf } from "./Conversations.ts"
 import type { Subject } from "./Quarantine.ts"
 import * as SequenceProgress from "./SequenceProgress.ts"
 import * as SessionRecord from "./SessionRecord.ts"
@@ -133,6 +128,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
 
   /** How a choice waits for a place. */
   const waitOf = (request: GenerationRequest, choice: number): Attempts.Wait => ({
+    conversation: request.conversation,
     timeoutMillis: request.queueTimeout,
     caller: request.caller,
     affinity: () => affinityOf(request),
@@ -317,7 +313,11 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
   return SessionActor.of({
     Ask: (request) =>
       Effect.suspend(() => {
-        record.request ??= request
+        // told from the prompt as it came: after a restart there are only its tokens
+        record.request ??= new GenerationRequest(
+          { ...request, conversation: keyOf(request) },
+          { disableValidation: true }
+        )
         return Effect.zipRight(goOn, subscribe(-1))
       }),
     Resume: ({ after }) => Effect.zipRight(goOn, subscribe(after)),

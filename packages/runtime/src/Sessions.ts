@@ -6,18 +6,32 @@
  *                ^                                  │
  *                └──────────── resume ──────────────┘
  *
- * What is said is written behind: a tick writes what is new of all sessions in one transaction, so that no token waits for the database.
+ * What is said is written behind: a tick writes what is new of all sessions in a few transactions, so that no token waits for the database.
  * A server that is killed loses a tick's tokens, and a session that is resumed computes them again, the same.
  */
 import { SessionNotFound, type StorageUnavailable } from "@helixflow/schema/Errors"
 import type { GenerationRequest } from "@helixflow/schema/Generation"
 import type { SessionId } from "@helixflow/schema/Ids"
 import type { SessionActor, SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
-import { Clock, Duration, Effect, ExecutionStrategy, Exit, Mailbox, Option, Schedule, Scope } from "effect"
+import {
+  Array as Arr,
+  Cause,
+  Clock,
+  Duration,
+  Effect,
+  ExecutionStrategy,
+  Exit,
+  type Mailbox,
+  Option,
+  PubSub,
+  Schedule,
+  Scope
+} from "effect"
 import type { ClientOf } from "./Actor.ts"
 import type { WhenUnheard } from "./SessionActor.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStore from "./SessionStore.ts"
+import * as StreamMailbox from "./StreamMailbox.ts"
 
 export interface HostedSession {
   readonly record: SessionRecord.SessionRecord
@@ -45,6 +59,17 @@ export interface ResumedSession {
   readonly events: Events
   /** How many of them are as they were, the others being computed again; null: all are. */
   readonly certain: number | null
+  readonly record: SessionRecord.SessionRecord
+  /** Whether it had ended before. */
+  readonly ended: boolean
+}
+
+/** What has become of a session that is kept. */
+export interface SessionNews {
+  readonly session: SessionId
+  readonly tenant: string
+  readonly model: string
+  readonly state: "begun" | "finished" | "cancelled" | "failed"
 }
 
 interface Live {
@@ -61,6 +86,8 @@ interface Live {
   /** The revision of its model that it was written with. */
   revision: string | null
   readers: number
+  /** The last that was told of it; null: nothing. */
+  told: SessionNews["state"] | null
   /** Whether it was asked to generate here. */
   asked: boolean
 }
@@ -83,6 +110,16 @@ const keptOf = ({ keep, record, session }: Live): SessionStore.Kept => ({
   ended: record.exit !== null
 })
 
+const stateOf = ({ exit }: SessionRecord.SessionRecord): SessionNews["state"] => {
+  if (exit === null) return "begun"
+  if (Exit.isSuccess(exit)) return "finished"
+  const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  return error?._tag === "Cancelled" ? "cancelled" : "failed"
+}
+
+/** Sessions that are written in one transaction: SQLite holds up the process for as long as one takes. */
+const mostTogether = 50
+
 const isSaid = ({ _tag }: SessionEvent): boolean => _tag !== "Waiting"
 
 export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: SessionsOptions) {
@@ -93,6 +130,8 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
   const anything = yield* Effect.makeLatch()
   const anyNew = yield* Effect.makeLatch()
   const opening = yield* Effect.makeSemaphore(1)
+  /** Who does not keep up misses the oldest. */
+  const news = yield* PubSub.sliding<SessionNews>(1_024)
   let closing = false
 
   const changed = (session: Live) => {
@@ -101,6 +140,11 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     unwritten.add(session)
     anything.unsafeOpen()
     if (session.stored === null) anyNew.unsafeOpen()
+    const state = stateOf(session.record)
+    if (session.told === state) return
+    session.told = state
+    const { keep, record } = session
+    news.unsafeOffer({ session: session.session, tenant: keep.tenant, model: record.request?.model ?? "", state })
   }
 
   const open = Effect.fnUntraced(function* (
@@ -121,7 +165,8 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
       scope
     )
     const { revision } = record
-    const life = { seen, stored, revision, readers: 0, asked: false }
+    const told = stored === null ? null : stateOf(record)
+    const life = { seen, stored, revision, told, readers: 0, asked: false }
     const opened: Live = { session, keep, record, certain, scope, client, ...life }
     live.set(session, opened)
     return opened
@@ -149,9 +194,8 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
       )
     })
 
-  const write = Effect.gen(function* () {
-    const sessions = [...unwritten]
-    unwritten.clear()
+  const writeSome = Effect.fnUntraced(function* (sessions: ReadonlyArray<Live>) {
+    for (const session of sessions) unwritten.delete(session)
     const now = yield* Clock.currentTimeMillis
     const entries = sessions.map(({ keep, record, revision, seen, session, stored }) => ({
       session,
@@ -178,6 +222,15 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     }
     yield* Effect.forEach(sessions, passivate, { discard: true })
   })
+
+  /** All that is new, in parts between which streams go on. */
+  const write = Effect.suspend(() =>
+    Effect.forEach(
+      Arr.chunksOf([...unwritten], mostTogether),
+      (sessions) => Effect.zipRight(writeSome(sessions), Effect.sleep(Duration.zero)),
+      { discard: true }
+    )
+  )
 
   const whenUnwritable = Effect.suspend(() => {
     if (unwritten.size > mostUnwritten) unwritten.clear()
@@ -244,6 +297,9 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     )
 
   return {
+    /** What becomes of sessions from now on, on this node. */
+    news,
+
     /** Starts a session that is kept. When its reader leaves it rests, unless it is detached. */
     start: (
       session: SessionId,
@@ -255,7 +311,7 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
         Effect.uninterruptible,
         Effect.flatMap((session) => {
           session.asked = true
-          return Mailbox.fromStream(session.client.Ask(request))
+          return StreamMailbox.fromStream(session.client.Ask(request))
         })
       ),
 
@@ -266,9 +322,10 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     ): Effect.Effect<ResumedSession, SessionNotFound | StorageUnavailable, Scope.Scope> =>
       Effect.gen(function* () {
         const found = yield* find(session, tenant)
-        const { certain, client, keep } = found
+        const { certain, client, keep, record } = found
+        const ended = record.exit !== null
         found.asked = true
-        return { keep, certain, events: yield* Mailbox.fromStream(client.Resume({ after: -1 })) }
+        return { keep, certain, record, ended, events: yield* StreamMailbox.fromStream(client.Resume({ after: -1 })) }
       }),
 
     /** What there is of a session now. */

@@ -23,7 +23,7 @@ import type { Reason } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import * as Eviction from "./Eviction.ts"
 import * as FleetView from "./FleetView.ts"
-import { choose, policies, type UseCandidate } from "./Policy.ts"
+import { choose, mayKeep, policies, type UseCandidate } from "./Policy.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
 import * as Survey from "./Survey.ts"
 
@@ -36,6 +36,8 @@ export interface Query {
   readonly deadline: number
   /** What the request has in common with others that had better go to the same replica. */
   readonly affinity?: string | null
+  /** The replica that requests of its kind were on last; null: none is known. */
+  readonly prefer?: ReplicaId | null
   /** The only revision of the model that it can go on with; null: any. */
   readonly revision?: string | null
   /** Whether requests wait for a model: who is waited for stays for longer. */
@@ -131,7 +133,7 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
 
 const use = (
   view: FleetView.FleetView,
-  { affinity = null, spec }: Query,
+  { affinity = null, prefer = null, spec }: Query,
   entries: ReadonlyArray<FleetView.ReplicaEntry>
 ): Decision | undefined => {
   const only = entries.length === 1 ? entries[0] : undefined
@@ -143,6 +145,9 @@ const use = (
     entry
   }))
   const meanTaken = candidates.reduce((sum, { slots, taken }) => sum + taken / slots, 0) / candidates.length
+  // what it has computed of their beginnings is worth more than any other difference
+  const kept = prefer === null ? undefined : candidates.find(({ id }) => id === prefer)
+  if (kept !== undefined && mayKeep(kept, meanTaken)) return { _tag: "Placed", replica: kept.entry, score: 0 }
   const state = { cursor: FleetView.cursor(view, spec.id), affinity, meanTaken }
   const choice = choose(candidates, policies[spec.policy].use, state)
   return choice && { _tag: "Placed", replica: choice.candidate.entry, score: choice.score }

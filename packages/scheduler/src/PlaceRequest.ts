@@ -21,6 +21,8 @@ export interface PlaceRequest {
   readonly timeoutMillis: number
   readonly caller?: Caller | undefined
   readonly affinity?: string | undefined
+  /** The replica that requests of its kind were on last. */
+  readonly prefer?: ReplicaId | undefined
   /** The only revision of the model that it can go on with. */
   readonly revision?: string | undefined
 }
@@ -152,7 +154,8 @@ export const make = (cell: SchedulerCell) => {
   }
 
   const place = (asked: PlaceRequest, since: number, restore: Restore): Effect.Effect<Placement, Refusal> => {
-    const { affinity = null, caller = anonymous, model, not, request, revision = null, timeoutMillis } = asked
+    const { affinity = null, caller = anonymous, model, not, request, timeoutMillis } = asked
+    const { prefer = null, revision = null } = asked
     const deadline = since + timeoutMillis
     const before = underway.get(request)
     if (before !== undefined) {
@@ -165,7 +168,7 @@ export const make = (cell: SchedulerCell) => {
     const done = Deferred.unsafeMake<void>(FiberId.none)
     underway.set(request, done)
     const first = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const arrival = { request, model, caller, not, since, deadline, affinity, revision }
+      const arrival = { request, model, caller, not, since, deadline, affinity, prefer, revision }
       return follow(arrival, Placing.arrive(cell.state(), arrival, now), restore)
     })
     return cell.refreshModels.pipe(

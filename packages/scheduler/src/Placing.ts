@@ -41,6 +41,8 @@ export interface Arrival {
   readonly deadline: number
   /** What the request has in common with others that had better go to the same replica. */
   readonly affinity?: string | null
+  /** The replica that requests of its kind were on last. */
+  readonly prefer?: ReplicaId | null
   /** The only revision of the model that it can go on with. */
   readonly revision?: string | null
 }
@@ -73,8 +75,8 @@ const refusal = (decision: Decide.Decision, model: ModelId): LoadFailed | ModelR
 const queryOf = (
   state: SchedulerState,
   spec: ModelSpec,
-  { affinity = null, deadline, not, revision = null, since }: Arrival
-): Decide.Query => ({ spec, not, since, deadline, affinity, revision, wanted: Queue.isWanted(state.queue) })
+  { affinity = null, deadline, not, prefer = null, revision = null, since }: Arrival
+): Decide.Query => ({ spec, not, since, deadline, affinity, prefer, revision, wanted: Queue.isWanted(state.queue) })
 
 /** Whether what is decided for it says nothing of who comes behind: it takes fewer replicas than others. */
 const isParticular = ({ not, revision = null }: Arrival): boolean => not.length > 0 || revision !== null

@@ -92,6 +92,10 @@ const afterCursor: Score<{ readonly id: string }> = ({ id }, { cursor }) => (com
 /** How far above the mean the share of slots taken of a replica may be for requests still to be drawn to it. */
 const loadGuard = 0.25
 
+/** Whether a replica is not so much busier than the others that its requests had better go elsewhere. */
+export const mayKeep = ({ slots, taken }: Omit<UseCandidate, "id">, meanTaken: number): boolean =>
+  taken / slots <= meanTaken + loadGuard
+
 /**
  * Rendezvous hashing: every replica has a rank of its own for each key, so that when one comes or goes only its share of the keys
  * moves. Evenly distributed in [0, 1).
@@ -101,7 +105,7 @@ const rank = (key: string, id: string): number => hash(`${key}\n${id}`) / 2 ** 3
 const drawn: Score<UseCandidate> = (candidate, { affinity, meanTaken = 0 }) => {
   const taken = slotsTaken(candidate, { cursor: "" })
   if (affinity == null) return taken
-  return taken > meanTaken + loadGuard ? 1 + taken : rank(affinity, candidate.id)
+  return mayKeep(candidate, meanTaken) ? rank(affinity, candidate.id) : 1 + taken
 }
 
 export const policies: Record<PolicyName, Policy> = {

@@ -32,6 +32,8 @@ export interface Waiting {
   readonly deadline: number
   /** What the request has in common with others that had better go to the same replica. */
   readonly affinity?: string | null
+  /** The replica that requests of its kind were on last. */
+  readonly prefer?: ReplicaId | null
   /** The only revision of the model that it can go on with. */
   readonly revision?: string | null
 }

@@ -396,6 +396,35 @@ describe("affinity", () => {
   })
 })
 
+describe("a conversation that was on a replica before", () => {
+  for (const policy of ["best-fit", "first-fit", "round-robin", "least-loaded", "affinity"] as const) {
+    const spec = model("m", { replicas: 3, slots: 8, policy })
+    const fleet = (...taken: ReadonlyArray<number>) =>
+      view(
+        taken.map((_, on) => device(on, 200)),
+        [spec],
+        taken.map((taken, on) => ({ of: spec, on, taken }))
+      )
+    const at = (view: FleetView.FleetView, on: number | null) => {
+      const prefer = on === null ? null : makeReplicaId(DeviceId.make(`local/cpu:${on}`), spec.id, 0)
+      const decision = decide(view, spec, { prefer })
+      return decision._tag === "Placed" ? String(decision.replica.status.device) : decision._tag
+    }
+
+    it(`stays there, unless that is far busier than the others or full: ${policy}`, () => {
+      for (const on of [0, 1, 2]) {
+        const taken = [1, 1, 1].map((one, other) => (other === on ? 3 : one))
+        expect(at(fleet(...taken), on)).toBe(`local/cpu:${on}`)
+        for (const busy of [6, 8]) {
+          const crowded = fleet(...[1, 1, 1].map((one, other) => (other === on ? busy : one)))
+          expect(at(crowded, on)).toBe(at(crowded, null))
+        }
+      }
+      expect(at(fleet(1, 1, 1), 7)).toBe(at(fleet(1, 1, 1), null))
+    })
+  }
+})
+
 describe("a request that was begun with a revision of its model", () => {
   const replaced = model("a", { revision: "new" })
   const devices = [device(0, 100), device(1, 100)]

@@ -161,7 +161,9 @@ export class GenerationRequest extends Schema.Class<GenerationRequest>("Generati
     Schema.propertySignature,
     Schema.withConstructorDefault(() => false)
   ),
-  cacheSalt: CacheSalt
+  cacheSalt: CacheSalt,
+  /** What it has in common with others that had better be computed by the same replica; told from the prompt when absent. */
+  conversation: Schema.optional(Schema.String)
 }) {}
 
 /**

@@ -105,10 +105,12 @@ export const OpenAiChatRequest = Schema.Struct({
   web_search_options: unsupported("Web search is not supported."),
   moderation: unsupported("Moderation is not supported."),
 
+  /** Names the conversation, which had better stay on one replica. */
+  prompt_cache_key: nullish(Text),
+
   // Without an effect on the output.
   metadata: nullish(Metadata),
   safety_identifier: nullish(Text),
-  prompt_cache_key: nullish(Text),
   prompt_cache_retention: nullish(Text),
   prompt_cache_options: nullish(Schema.Object.pipe(expected("an object")))
 }).pipe(

@@ -32,6 +32,8 @@ export class Place extends Rpc.make("Place", {
     caller: Schema.optional(Caller),
     /** For models with the policy `affinity`: requests with the same go to the same replica, unless it is far busier than others. */
     affinity: Schema.optional(Schema.String),
+    /** The replica that requests of its kind were on last: taken if it has a slot free and is not far busier than the others. */
+    prefer: Schema.optional(ReplicaId),
     /** Only a replica that has loaded this revision of the model: what was begun with it can't go on with another. */
     revision: Schema.optional(Schema.String)
   },
