@@ -83,7 +83,7 @@ async function measure(folder: string, scheme: "fp32" | "q8") {
       const sampled = await millisOf(() => {
         tokens = tokens.map((_, slot) => {
           const row = rows.subarray(slot * decoder.vocabulary, (slot + 1) * decoder.vocabulary)
-          return sampler.draw(row, { sampling, choice: slot, position: step, history, forbidden: [] })
+          return sampler.draw(row, { sampling, choice: slot, position: step, history, forbidden: [], constraint: null })
         })
       })
       if (step >= warmUpSteps) millis.push(sampled)

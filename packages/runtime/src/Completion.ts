@@ -7,6 +7,7 @@
  */
 import type { FinishReason, Stopping } from "@helixflow/schema/Generation"
 import { Detokenizer } from "./Detokenizer.ts"
+import type { GrammarState } from "./GrammarState.ts"
 import type { SamplingHistory } from "./Sampler.ts"
 import { StopStrings } from "./StopStrings.ts"
 import type { TokenBytes } from "./TokenBytes.ts"
@@ -18,6 +19,8 @@ export interface CompletionOptions {
   readonly limit: number
   readonly table: TokenBytes
   readonly prompt: ReadonlyArray<number>
+  /** Where the text begins in its grammar; null where it has none. */
+  readonly grammar: GrammarState | null
 }
 
 export class Completion implements SamplingHistory {
@@ -27,6 +30,7 @@ export class Completion implements SamplingHistory {
   readonly #stops: StopStrings
   readonly emitted = new Map<number, number>()
   readonly prompt: ReadonlySet<number>
+  #grammar: GrammarState | null
   #length = 0
   #finish: FinishReason | null = null
 
@@ -37,6 +41,7 @@ export class Completion implements SamplingHistory {
     this.#detokenizer = new Detokenizer(options.table)
     this.#stops = new StopStrings(stopping.stop)
     this.prompt = new Set(options.prompt)
+    this.#grammar = options.grammar
   }
 
   /** Tokens so far, hence the position of the next one. */
@@ -53,6 +58,16 @@ export class Completion implements SamplingHistory {
     return this.#finish
   }
 
+  /** Where the text is in its grammar; null where it has none. */
+  get grammar(): GrammarState | null {
+    return this.#grammar
+  }
+
+  /** Tokens that end the text and are not shown. */
+  get endTokens(): Iterable<number> {
+    return this.#endTokens
+  }
+
   /** Tokens that would end the completion before its least length. */
   get forbidden(): Iterable<number> {
     return this.#length < this.#options.stopping.minTokens ? this.#endTokens : []
@@ -63,11 +78,15 @@ export class Completion implements SamplingHistory {
     return this.#endTokens.has(token)
   }
 
-  /** Takes the next token and gives the text that is certain with it; all that is left, if the completion ends. */
+  /**
+   * Takes the next token and gives the text that is certain with it; all that is left, if the completion ends. Throws an `Error` for a token
+   * that the grammar doesn't have here.
+   */
   push(token: number): string {
     this.#length++
     this.emitted.set(token, (this.emitted.get(token) ?? 0) + 1)
     if (this.isEnd(token)) return this.#end("stop")
+    this.#advance(token)
     const piece = this.#detokenizer.push(token)
     // what comes before the least length can't end the text, so it is not searched
     const text = this.#length < this.#options.stopping.minTokens ? piece : this.#stops.push(piece)
@@ -75,7 +94,17 @@ export class Completion implements SamplingHistory {
       this.#finish = "stop"
       return text
     }
+    // nothing is left to be said: an end token would cost a step more
+    if (this.#grammar?.mustEnd) return text + this.#end("stop")
     return this.#length >= this.#options.limit ? text + this.#end("length") : text
+  }
+
+  #advance(token: number): void {
+    if (this.#grammar === null) return
+    let state: GrammarState | null = this.#grammar
+    for (const byte of this.#options.table.bytes(token)) state = state?.next(byte) ?? null
+    if (state === null) throw new Error(`the token ${token} is outside of the grammar`)
+    this.#grammar = state
   }
 
   #end(reason: FinishReason): string {

@@ -12,6 +12,8 @@ import { EngineFailed } from "@helixflow/schema/Errors"
 import { TokenBatch } from "@helixflow/schema/Generation"
 import { TokenId } from "@helixflow/schema/Ids"
 import { type BatchPlan, isDecoding, type PrefillChunk, planStep } from "./Batch.ts"
+import type { Completion } from "./Completion.ts"
+import { ConstrainedDecoding } from "./ConstrainedDecoding.ts"
 import type { Decoder } from "./Decoder.ts"
 import type { SequenceFailure, StepResult, TextEngine } from "./Engine.ts"
 import { tokenLogprob } from "./Logprobs.ts"
@@ -19,7 +21,7 @@ import { type Prefilled, PrefillPace, type Waiting } from "./PrefillPace.ts"
 import { type Placed, prefillRuns } from "./PrefillRuns.ts"
 import type { PrefixCache } from "./PrefixCache.ts"
 import { PromptLookup } from "./PromptLookup.ts"
-import { Sampler } from "./Sampler.ts"
+import { type Constraint, Sampler } from "./Sampler.ts"
 import { isLive, makeSequence, type Sequence } from "./Sequence.ts"
 import { SpeculationGate } from "./SpeculationGate.ts"
 import type { Tokenizer } from "./Tokenizer.ts"
@@ -52,6 +54,7 @@ export class ContinuousBatching implements TextEngine {
   readonly #options: ContinuousBatchingOptions
   readonly #decoder: Decoder
   readonly #sampler: Sampler
+  readonly #constrained: ConstrainedDecoding
   /** Sequences without a slot, in order of arrival. */
   #waiting: Array<Sequence> = []
   /** Sequences with a slot, in order of arrival. */
@@ -75,6 +78,11 @@ export class ContinuousBatching implements TextEngine {
     this.#now = options.now ?? (() => performance.now())
     this.#sampler = new Sampler(options.decoder.vocabulary)
     this.limits = { vocabulary: options.decoder.vocabulary, context: options.context }
+    this.#constrained = new ConstrainedDecoding({
+      table: options.tokenizer.table,
+      vocabulary: options.decoder.vocabulary,
+      eosTokenIds: options.eosTokenIds
+    })
   }
 
   get active(): number {
@@ -94,7 +102,8 @@ export class ContinuousBatching implements TextEngine {
     const sequence = makeSequence(request, {
       ...this.#options,
       vocabulary: this.limits.vocabulary,
-      alike: this.#decoder.alike
+      alike: this.#decoder.alike,
+      constrained: this.#constrained
     })
     if (earlier !== undefined) this.#end(earlier)
     this.#waiting.push(sequence)
@@ -407,13 +416,19 @@ export class ContinuousBatching implements TextEngine {
     try {
       const { sampling, choice } = request
       const { forbidden, length: position } = completion
-      const token = this.#sampler.draw(row, { sampling, choice, position, history: completion, forbidden })
+      const constraint = this.#constraintOf(completion)
+      const token = this.#sampler.draw(row, { sampling, choice, position, history: completion, forbidden, constraint })
       const logprobs = this.#logprobs(sequence, row, token)
       sequence.tokens.push(token)
       this.#report(sequence, { tokens: [token], text: completion.push(token), logprobs })
     } catch (cause) {
       this.#fail(sequence, cause)
     }
+  }
+
+  #constraintOf({ endTokens, grammar }: Completion): Constraint | null {
+    if (grammar === null) return null
+    return { mask: this.#constrained.maskOf(grammar), ends: grammar.mayEnd ? endTokens : [] }
   }
 
   /** The log probability of a drawn token, if it is wanted; none of a token that ends the text, which isn't shown either. */

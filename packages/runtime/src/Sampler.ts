@@ -1,11 +1,12 @@
 /**
- * Draws the next token from a row of logits. Order of the steps: logit bias, penalties, temperature, min_p, top_k, typical_p, top_p,
+ * Draws the next token from a row of logits. Order of the steps: logit bias, penalties, grammar, temperature, min_p, top_k, typical_p, top_p,
  * draw; each step sees what those before it have left. Nothing sorts the vocabulary, and ties are broken towards lower ids. Pure but
  * for its scratch memory, which is shared by all sequences of an engine.
  */
 import type { Sampling } from "@helixflow/schema/Generation"
 import { Candidates } from "./Candidates.ts"
 import { uniformAt } from "./CounterRandom.ts"
+import type { TokenMask } from "./TokenMasks.ts"
 
 /** What sampling remembers of a sequence. */
 export interface SamplingHistory {
@@ -24,14 +25,25 @@ export interface DrawOptions {
   readonly history: SamplingHistory
   /** Tokens that can't be drawn, e.g. the end of the text before `min_tokens`. */
   readonly forbidden: Iterable<number>
+  /** What the text's grammar leaves to be drawn; null where it has none. */
+  readonly constraint: Constraint | null
+}
+
+export interface Constraint {
+  readonly mask: TokenMask
+  /** Tokens that may follow besides: those that end the text, where it may end. */
+  readonly ends: Iterable<number>
 }
 
 export class Sampler {
   readonly #candidates: Candidates
+  /** Logits that are put back. */
+  readonly #kept: Float32Array
   readonly #biases = new WeakMap<Sampling, ReadonlyArray<readonly [id: number, value: number]>>()
 
   constructor(vocabulary: number) {
     this.#candidates = new Candidates(vocabulary)
+    this.#kept = new Float32Array(vocabulary)
   }
 
   /** The next token. `row`: one logit per token, not changed. Throws `NonFiniteLogits`. */
@@ -59,7 +71,7 @@ export class Sampler {
   }
 
   /** Applies what changes single logits, and touches no others. */
-  #adjust(logits: Float32Array, { sampling, history, forbidden }: DrawOptions): void {
+  #adjust(logits: Float32Array, { constraint, sampling, history, forbidden }: DrawOptions): void {
     const { repetitionPenalty, presencePenalty, frequencyPenalty } = sampling
     for (const [id, value] of this.#biasOf(sampling)) add(logits, id, value)
     if (repetitionPenalty !== 1) {
@@ -70,6 +82,21 @@ export class Sampler {
       for (const [id, count] of history.emitted) add(logits, id, -presencePenalty - frequencyPenalty * count)
     }
     for (const id of forbidden) add(logits, id, Number.NEGATIVE_INFINITY)
+    if (constraint !== null) this.#constrain(logits, constraint)
+  }
+
+  /** Touches as few logits as the mask names. Throws an `Error` if none is left. */
+  #constrain(logits: Float32Array, { ends, mask: { ids, says } }: Constraint): void {
+    const ending = [...ends].flatMap((id) => (id < logits.length ? [[id, logits[id] ?? 0] as const] : []))
+    if (says === "allowed") {
+      if (ids.length === 0 && ending.length === 0) {
+        throw new Error("no token of the vocabulary goes on as the grammar does")
+      }
+      for (let index = 0; index < ids.length; index++) this.#kept[index] = logits[ids[index] ?? 0] ?? 0
+      logits.fill(Number.NEGATIVE_INFINITY)
+      for (let index = 0; index < ids.length; index++) logits[ids[index] ?? 0] = this.#kept[index] ?? 0
+    } else for (let index = 0; index < ids.length; index++) logits[ids[index] ?? 0] = Number.NEGATIVE_INFINITY
+    for (const [id, logit] of ending) logits[id] = logit
   }
 
   /** The logit bias with its ids as numbers: read once, not at every token. */

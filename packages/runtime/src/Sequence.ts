@@ -2,6 +2,7 @@
 import { ContextLengthExceeded, EngineFailed } from "@helixflow/schema/Errors"
 import type { SequenceRequest } from "@helixflow/schema/Generation"
 import { Completion } from "./Completion.ts"
+import type { ConstrainedDecoding } from "./ConstrainedDecoding.ts"
 import { type Alike, type Grain, grainOf } from "./Grain.ts"
 import type { Block } from "./PrefixCache.ts"
 import type { PromptLookup } from "./PromptLookup.ts"
@@ -37,11 +38,12 @@ export interface SequenceLimits {
   readonly context: number
   readonly eosTokenIds: ReadonlyArray<number>
   readonly alike: Alike | undefined
+  readonly constrained: Pick<ConstrainedDecoding, "startOf">
 }
 
 /** Checks the request and rebuilds what an earlier attempt had. Throws `ContextLengthExceeded` and `EngineFailed`. */
 export const makeSequence = (request: SequenceRequest, limits: SequenceLimits): Sequence => {
-  const { alike, context, eosTokenIds, tokenizer, vocabulary } = limits
+  const { alike, constrained, context, eosTokenIds, tokenizer, vocabulary } = limits
   const { emitted, prompt, stopping } = request
   const fail = (reason: string) => new EngineFailed({ request: request.request, reason })
   const tokens: Array<number> = [...prompt, ...emitted]
@@ -56,12 +58,20 @@ export const makeSequence = (request: SequenceRequest, limits: SequenceLimits): 
       param: "prompt"
     })
   }
+  const startOf = ({ grammar }: SequenceRequest) => {
+    try {
+      return constrained.startOf(grammar)
+    } catch (cause) {
+      throw fail(`the grammar can't be used: ${cause instanceof Error ? cause.message : String(cause)}`)
+    }
+  }
   const completion = new Completion({
     stopping,
     eosTokenIds,
     limit: Math.min(stopping.maxTokens ?? context, context - prompt.length),
     table: tokenizer.table,
-    prompt
+    prompt,
+    grammar: startOf(request)
   })
   for (const token of emitted) completion.push(token)
   const grain = alike === undefined ? null : grainOf(alike, prompt.length)

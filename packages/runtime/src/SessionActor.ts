@@ -197,6 +197,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
               sampling,
               stopping: request.stopping,
               logprobs: request.logprobs,
+              grammar: request.grammar,
               cacheSalt: request.cacheSalt
             }
             yield* Stream.runForEachChunk(replica.Generate(sequence), (batches) =>
@@ -389,8 +390,17 @@ const waiting = ({
 const ready = () => Effect.void
 
 /** All that a worker is given of a request but the seed, which is another each time unless a client says one. */
-const subjectOf = ({ cacheSalt, logprobs, model, prompt, sampling, stopping }: GenerationRequest): Subject => ({
+const subjectOf = ({
   cacheSalt,
+  grammar,
+  logprobs,
+  model,
+  prompt,
+  sampling,
+  stopping
+}: GenerationRequest): Subject => ({
+  cacheSalt,
+  grammar,
   logprobs,
   model,
   prompt,

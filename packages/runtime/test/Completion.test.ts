@@ -3,6 +3,8 @@ import { TokenId } from "@helixflow/schema/Ids"
 import { Schema } from "effect"
 import { byteAlphabet, tokenizerJson } from "../src/ByteLevelBpe.ts"
 import { Completion } from "../src/Completion.ts"
+import type { GrammarState } from "../src/GrammarState.ts"
+import { compile } from "../src/Grammars.ts"
 import { TokenBytes, TokenizerFile } from "../src/TokenBytes.ts"
 import { stopping } from "./engineSuite.ts"
 
@@ -18,8 +20,8 @@ const idOfByte = (byte: number) => {
 }
 const idsOf = (text: string) => [...new TextEncoder().encode(text)].map(idOfByte)
 
-const complete = (options: Parameters<typeof stopping>[0] = {}, limit = 1000) =>
-  new Completion({ stopping: stopping(options), eosTokenIds: [END], limit, table, prompt: [1, 2] })
+const complete = (options: Parameters<typeof stopping>[0] = {}, limit = 1000, grammar: GrammarState | null = null) =>
+  new Completion({ stopping: stopping(options), eosTokenIds: [END], limit, table, prompt: [1, 2], grammar })
 const pushAll = (completion: Completion, ids: ReadonlyArray<number>) => ids.map((id) => completion.push(id)).join("")
 
 describe("Completion", () => {
@@ -74,5 +76,23 @@ describe("Completion", () => {
       [8, 1]
     ])
     expect([...completion.prompt]).toEqual([1, 2])
+  })
+
+  it("ends with its grammar, at its limit before, and takes no token outside of it", () => {
+    const grammar = compile({ _tag: "JsonSchema", strict: false, schema: { enum: [{ a: "é" }] } })
+    const whole = complete({}, 1000, grammar)
+    expect(pushAll(whole, idsOf('{"a":"é"}'))).toBe('{"a":"é"}')
+    expect(whole.finish).toBe("stop")
+    expect(complete({}, 10, grammar).grammar).toBe(grammar)
+    const last = complete({}, idsOf('{"a":"é"}').length, grammar)
+    pushAll(last, idsOf('{"a":"é"}'))
+    expect(last.finish).toBe("stop")
+    const cut = complete({}, 4, grammar)
+    expect(pushAll(cut, idsOf('{"a"'))).toBe('{"a"')
+    expect(cut.finish).toBe("length")
+    const stopped = complete({ stop: ["é"] }, 1000, grammar)
+    expect(pushAll(stopped, idsOf('{"a":"é'))).toBe('{"a":"')
+    expect(stopped.finish).toBe("stop")
+    expect(() => pushAll(complete({}, 1000, grammar), idsOf('{"b'))).toThrow(/outside of the grammar/)
   })
 })

@@ -25,7 +25,15 @@ const drawFrom = (row: Float32Array, sampling: Partial<Sampling>) => {
   const sampler = new Sampler(row.length)
   const chosen = Sampling.make({ ...neutral, ...sampling })
   return (options: Partial<DrawOptions>) =>
-    sampler.draw(row, { sampling: chosen, choice: 0, position: 0, history: noHistory, forbidden: [], ...options })
+    sampler.draw(row, {
+      sampling: chosen,
+      choice: 0,
+      position: 0,
+      history: noHistory,
+      forbidden: [],
+      constraint: null,
+      ...options
+    })
 }
 
 const draw = (logits: ReadonlyArray<number>, sampling: Partial<Sampling>, options: Partial<DrawOptions> = {}) =>
@@ -70,6 +78,29 @@ describe("greedy", () => {
 
   it("never takes a forbidden token", () => {
     expect(draw([0, 3, 1], { temperature: 0 }, { forbidden: [1] })).toBe(2)
+  })
+
+  it("draws only what a grammar leaves, and ends only where it may", () => {
+    const row = [0, 3, 1, 2, 9]
+    const allowed = (ids: ReadonlyArray<number>, ends: ReadonlyArray<number> = []) => ({
+      constraint: { mask: { says: "allowed" as const, ids: Uint32Array.from(ids) }, ends }
+    })
+    const forbidden = (ids: ReadonlyArray<number>, ends: ReadonlyArray<number> = []) => ({
+      constraint: { mask: { says: "forbidden" as const, ids: Uint32Array.from(ids) }, ends }
+    })
+    for (const temperature of [0, 1]) {
+      for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+        const among = (options: Parameters<typeof draw>[2]) => draw(row, { temperature, seed }, options)
+        expect([0, 2]).toContain(among(allowed([0, 2])))
+        expect([0, 4]).toContain(among(allowed([0], [4])))
+        expect([0, 2]).toContain(among(forbidden([1, 3, 4])))
+        expect([2, 4]).toContain(among(forbidden([0, 1, 3, 4], [4])))
+      }
+    }
+    expect(draw(row, { temperature: 0 }, allowed([0, 2]))).toBe(2)
+    expect(draw(row, { temperature: 0, logitBias: { "1": 100, "0": 5 } }, allowed([0, 2]))).toBe(0)
+    expect(draw(row, { temperature: 0 }, forbidden([4]))).toBe(1)
+    expect(() => draw(row, { temperature: 0 }, allowed([]))).toThrow(/no token of the vocabulary/)
   })
 
   it("ignores a bias on a token that the model doesn't have", () => {
@@ -235,7 +266,7 @@ describe("the sampler is the naive one", () => {
       const chosen = Sampling.make({ ...neutral, ...some })
       const sampler = new Sampler(row.length)
       for (let position = 0; position < 20; position++) {
-        const options = { sampling: chosen, choice: 0, position, history: noHistory, forbidden: [] }
+        const options = { sampling: chosen, choice: 0, position, history: noHistory, forbidden: [], constraint: null }
         const uniform = uniformAt(chosen.seed, 0, position)
         expect(sampler.draw(Float32Array.from(row), options)).toBe(naiveDraw(row, chosen, uniform))
       }
@@ -268,7 +299,7 @@ describe("the sampler is the naive one", () => {
     for (const [index, some] of [...all, ...all.toReversed()].entries()) {
       const chosen = Sampling.make({ ...neutral, ...some, seed: index })
       const row = normal(32_000, index % 2 === 0 ? 1 : 3, index)
-      const options = { sampling: chosen, choice: 0, position: 0, history: noHistory, forbidden: [] }
+      const options = { sampling: chosen, choice: 0, position: 0, history: noHistory, forbidden: [], constraint: null }
       expect(sampler.draw(Float32Array.from(row), options)).toBe(naiveDraw(row, chosen, uniformAt(index, 0, 0)))
     }
   })

@@ -2,6 +2,7 @@
 import * as path from "node:path"
 import { ContextLengthExceeded, EngineFailed } from "@helixflow/schema/Errors"
 import { Sampling, SequenceRequest, Stopping, type TokenLogprob } from "@helixflow/schema/Generation"
+import type { Grammar } from "@helixflow/schema/Grammar"
 import { RequestId, TokenId } from "@helixflow/schema/Ids"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { LoadEngine, StepResult, TextEngine } from "../src/Engine.ts"
@@ -59,6 +60,8 @@ export interface Transcript {
   logprobs: Array<TokenLogprob>
 }
 
+const emptyTranscript = (): Transcript => ({ tokens: [], text: "", pieces: [], finish: null, logprobs: [] })
+
 /** Steps until nothing is left to do, and puts together what was said of each sequence. */
 export async function drain(engine: TextEngine, between: (step: number, result: StepResult) => void = () => {}) {
   const transcripts = new Map<string, Transcript>()
@@ -67,7 +70,7 @@ export async function drain(engine: TextEngine, between: (step: number, result: 
     const result = await engine.step()
     for (const { request, reason } of result.failures) failures.set(request, reason)
     for (const { request, seq, tokens, text, logprobs, finish } of result.batches) {
-      const transcript = transcripts.get(request) ?? { tokens: [], text: "", pieces: [], finish: null, logprobs: [] }
+      const transcript = transcripts.get(request) ?? emptyTranscript()
       transcripts.set(request, transcript)
       expect(transcript.finish).toBeNull()
       if (transcript.tokens.length > 0) expect(seq).toBeGreaterThan(0)
@@ -116,7 +119,7 @@ export function textEngineSuite(
       engine.submit(request)
       const { transcripts, failures } = await drain(engine)
       expect([...failures]).toEqual([])
-      return transcripts.get(request.request) ?? { tokens: [], text: "", pieces: [], finish: null, logprobs: [] }
+      return transcripts.get(request.request) ?? emptyTranscript()
     }
 
     const samplings = { greedy, sampled: Sampling.make({ ...greedy, temperature: 0.9, topP: 0.95, seed: 42 }) }
@@ -174,6 +177,78 @@ export function textEngineSuite(
         expect(rest.pieces).toEqual(whole.pieces.slice(cut))
         expect(rest.finish).toBe(whole.finish)
       }
+    })
+
+    const grammar: Grammar = {
+      _tag: "JsonSchema",
+      strict: false,
+      schema: {
+        type: "object",
+        properties: {
+          name: { type: "string", maxLength: 8 },
+          tags: { type: "array", items: { enum: ["red", "green"] }, minItems: 1, maxItems: 3 },
+          size: { type: "integer" },
+          note: { anyOf: [{ type: "string", maxLength: 5 }, { type: "null" }] }
+        },
+        required: ["name", "tags", "note"]
+      }
+    }
+    const described = (text: string) => {
+      const { name, note, size = 0, tags, ...others } = JSON.parse(text)
+      const isText = (value: unknown, most: number) => typeof value === "string" && [...value].length <= most
+      const areTags = Array.isArray(tags) && tags.length >= 1 && tags.length <= 3
+      return {
+        isDescribed:
+          isText(name, 8) &&
+          (note === null || isText(note, 5)) &&
+          Number.isInteger(size) &&
+          areTags &&
+          tags.every((tag) => tag === "red" || tag === "green") &&
+          Object.keys(others).length === 0
+      }
+    }
+    it.each(Object.entries(samplings))(
+      "holds a %s text to its grammar: the same alone, in a batch and continued from any token on",
+      async (_, sampling) => {
+        // nothing tempts out of a grammar: neither an end nor a token with no text
+        const tempted = Sampling.make({ ...sampling, logitBias: { "3": 50, "1": 100 } })
+        const options = { sampling: tempted, grammar, stopping: stopping({ maxTokens: 300 }), logprobs: 0 }
+        const some = prompts().slice(0, 8)
+        const alone: Array<Transcript> = []
+        for (const [index, prompt] of some.entries()) alone.push(await run(sequence(`a${index}`, prompt, options)))
+        for (const { finish, text } of alone) {
+          expect(finish).toBe("stop")
+          expect(described(text), text).toEqual({ isDescribed: true })
+        }
+        for (const [index, prompt] of some.entries()) {
+          engine.submit(sequence(`b${index}`, prompt, options))
+          // others without a grammar among them
+          if (index % 4 === 0) engine.submit(sequence(`free${index}`, prompt))
+        }
+        const { transcripts } = await drain(engine)
+        const without = ({ logprobs: _, ...transcript }: Transcript) => transcript
+        expect(alone.map((_, index) => without(transcripts.get(`b${index}`) ?? emptyTranscript()))).toEqual(
+          alone.map(without)
+        )
+        const [prompt = []] = some
+        const whole = without(alone[0] ?? emptyTranscript())
+        for (let cut = 1; cut < whole.tokens.length; cut++) {
+          const emitted = whole.tokens.slice(0, cut)
+          const rest = await run(sequence(`cut${cut}`, prompt, { ...options, emitted, epoch: 1 }))
+          expect([...emitted, ...rest.tokens]).toEqual(whole.tokens)
+          expect(rest.pieces).toEqual(whole.pieces.slice(cut))
+          expect(rest.finish).toBe("stop")
+        }
+      }
+    )
+
+    it("cuts a text that is held to a grammar at max_tokens, and refuses a grammar that is none", async () => {
+      const cut = await run(sequence("cut", encode("cut"), { grammar, stopping: stopping({ maxTokens: 9 }) }))
+      expect(cut.finish).toBe("length")
+      expect(cut.text.startsWith('{"name":')).toBe(true)
+      const unknown: Grammar = { _tag: "JsonSchema", strict: false, schema: { type: "string", pattern: "a" } }
+      expect(() => engine.submit(sequence("none", encode("none"), { grammar: unknown }))).toThrow(/'pattern'/)
+      expect(engine.active).toBe(0)
     })
 
     it("says of a sequence that had all its tokens only how it finished", async () => {

@@ -1,6 +1,7 @@
 /** Generation, free of any wire format: what a client asks a session, and what a session asks an engine. */
 import { Schema } from "effect"
 import { Caller } from "./Caller.ts"
+import { Grammar } from "./Grammar.ts"
 import { Bytes, ModelId, RequestId, TokenId } from "./Ids.ts"
 
 const Probability = Schema.Number.pipe(Schema.between(0, 1))
@@ -152,6 +153,8 @@ export class GenerationRequest extends Schema.Class<GenerationRequest>("Generati
   stopping: Stopping,
   /** How many alternatives to report per token; null: no log probabilities. */
   logprobs: Schema.NullOr(Schema.Int.pipe(Schema.between(0, 20))),
+  /** What the text of each choice is held to; anything when absent. */
+  grammar: Schema.optional(Grammar),
   /** Milliseconds the client is willing to wait for a place. */
   queueTimeout: Schema.Positive,
   /** Whom the queue counts the request to. */
@@ -180,6 +183,8 @@ export class SequenceRequest extends Schema.Class<SequenceRequest>("SequenceRequ
   sampling: Sampling,
   stopping: Stopping,
   logprobs: Schema.NullOr(Schema.NonNegativeInt),
+  /** What the text is held to; anything when absent. */
+  grammar: Schema.optional(Grammar),
   cacheSalt: CacheSalt
 }) {}
 
