@@ -4,8 +4,9 @@ import type { SessionId } from "@helixflow/schema/Ids"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import { Effect } from "effect"
 import { answerOf, ChatForm, encoderOf } from "./AnswerForm.ts"
+import { grammarIssue, offeredTools } from "./AnswerGrammar.ts"
 import { authenticated } from "./Authentication.ts"
-import { offeredTools, toGenerationRequest } from "./ChatRequest.ts"
+import { toGenerationRequest } from "./ChatRequest.ts"
 import { makeIdentity, randomSeed } from "./CompletionIds.ts"
 import { endpoint } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
@@ -30,6 +31,8 @@ interface Connected {
 /** Begins what a body asks for. */
 export const accept = Effect.fnUntraced(function* (body: OpenAiChatRequest, connected?: Connected) {
   const spec = yield* modelFor(body.model, "text-generation", "chat completions")
+  const issue = grammarIssue(body)
+  if (issue !== undefined) return yield* Effect.fail(issue)
   const identity = yield* makeIdentity("chatcmpl", spec, body.service_tier)
   const request = toGenerationRequest(body, {
     model: spec.id,

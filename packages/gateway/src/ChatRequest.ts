@@ -4,6 +4,7 @@ import { ChatMessage, GenerationRequest, type Prompt } from "@helixflow/schema/G
 import type { OpenAiChatMessage, OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import { type OpenAiTool, parseArguments } from "@helixflow/schema/OpenAiTools"
 import { Option } from "effect"
+import { grammarOf, offeredTools } from "./AnswerGrammar.ts"
 import { toSampling, toStopping } from "./SamplingParameters.ts"
 
 type Content = string | ReadonlyArray<{ readonly text: string }> | null | undefined
@@ -35,12 +36,8 @@ const toMessage = (message: OpenAiChatMessage): ChatMessage => {
   )
 }
 
-/** What the model may call; nothing where it is told not to. */
-export const offeredTools = ({
-  tool_choice,
-  tools
-}: Pick<OpenAiChatRequest, "tools" | "tool_choice">): ReadonlyArray<OpenAiTool> =>
-  tool_choice === "none" ? [] : (tools ?? [])
+/** A tool as the model is shown it: how strictly its calls are held to it is none of the model's business. */
+const shown = ({ function: { strict: _, ...described }, type }: OpenAiTool) => ({ type, function: described })
 
 export const toChatPrompt = (
   messages: ReadonlyArray<OpenAiChatMessage>,
@@ -48,7 +45,7 @@ export const toChatPrompt = (
 ): Prompt => ({
   _tag: "Chat",
   messages: messages.map(toMessage),
-  ...(tools.length > 0 && { tools })
+  ...(tools.length > 0 && { tools: tools.map(shown) })
 })
 
 export const toGenerationRequest = (
@@ -66,6 +63,7 @@ export const toGenerationRequest = (
       sampling: toSampling(body, options.seed),
       stopping: toStopping(body, body.max_completion_tokens ?? body.max_tokens ?? null),
       logprobs: body.logprobs === true ? (body.top_logprobs ?? 0) : null,
+      grammar: grammarOf(body),
       queueTimeout: options.queueTimeout,
       caller: options.caller,
       progress: options.progress ?? false,

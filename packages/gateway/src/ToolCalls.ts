@@ -4,13 +4,10 @@
  *     It is warm.<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}</tool_call>
  *     `--------´ content    `---------------------------- a call ---------------------------´
  *
- * Hermes and Qwen models write them so. What looks like a call and is none (no JSON, no name) is text, as it came.
- * Source: https://github.com/NousResearch/Hermes-Function-Calling
+ * What looks like a call and is none (no JSON, no name) is text, as it came.
  */
+import { CLOSE, OPEN } from "@helixflow/schema/ToolCallNotation"
 import { Either, Schema } from "effect"
-
-const OPEN = "<tool_call>"
-const CLOSE = "</tool_call>"
 
 const Call = Schema.parseJson(
   Schema.Struct({

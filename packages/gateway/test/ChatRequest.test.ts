@@ -104,7 +104,8 @@ describe("A chat completion request", () => {
   })
 
   it("gives the template its tools, the calls of earlier answers and their results", () => {
-    const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }]
+    const described = { name: "f", parameters: { type: "object" } }
+    const tools = [{ type: "function", function: { ...described, strict: false } }]
     const tool_calls = [{ id: "call_1", type: "function", function: { name: "f", arguments: '{"x": 1}' } }]
     const messages = [
       { role: "user", content: "hi" },
@@ -114,7 +115,8 @@ describe("A chat completion request", () => {
     const { prompt } = generation({ messages, tools, tool_choice: "auto" })
     assert.strictEqual(prompt._tag, "Chat")
     if (prompt._tag !== "Chat") return
-    assert.deepStrictEqual(prompt.tools, tools)
+    // how strictly it is held to its schema isn't the model's business
+    assert.deepStrictEqual(prompt.tools, [{ type: "function", function: described }])
     const [, answer, result] = prompt.messages
     assert.strictEqual(answer?.content, "")
     assert.deepStrictEqual(answer?.tool_calls, [

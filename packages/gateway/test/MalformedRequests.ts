@@ -113,7 +113,16 @@ const wrong: ReadonlyArray<Wrong> = [
       max_completion_tokens: [...notInteger, 0, -1],
       logprobs: notBoolean,
       top_logprobs: [...notInteger, -1, 21, 5],
-      response_format: ["text", 1, { type: "json_object" }, { type: "json_schema", json_schema: {} }, {}],
+      response_format: [
+        "text",
+        1,
+        {},
+        { type: "xml" },
+        { type: "json_schema", json_schema: {} },
+        { type: "json_schema", json_schema: { name: "a", schema: { type: "string", pattern: "a" } } },
+        { type: "json_schema", json_schema: { name: "a", schema: { $ref: "#" } } },
+        { type: "json_schema", json_schema: { name: "a", schema: { type: "object" }, strict: true } }
+      ],
       modalities: ["text", ["audio"], ["text", "audio"], []],
       tools: [
         1,
@@ -122,10 +131,11 @@ const wrong: ReadonlyArray<Wrong> = [
         [{ type: "function" }],
         [{ type: "function", function: { name: "no name" } }],
         [{ type: "function", function: { name: "f", parameters: [] } }],
-        [{ type: "function", function: { name: "f", strict: true } }],
+        [{ type: "function", function: { name: "f", strict: 1 } }],
+        [{ type: "function", function: { name: "f", strict: true, parameters: { type: "string" } } }],
         [{ type: "custom", custom: { name: "f" } }]
       ],
-      tool_choice: ["auto", "required", { type: "function", function: { name: "f" } }, 1],
+      tool_choice: ["auto", "required", { type: "function", function: { name: "f" } }, { type: "function" }, "all", 1],
       parallel_tool_calls: notBoolean,
       functions: [[{ name: "f" }], 1],
       function_call: ["auto", { name: "f" }],

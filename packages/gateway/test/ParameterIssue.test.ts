@@ -84,15 +84,11 @@ describe("A refusal", () => {
       "unsupported_parameter",
       "Unsupported parameter: 'prediction'. Predicted outputs are not supported."
     ])
-    assert.deepStrictEqual(chat({ response_format: { type: "json_object" } }).slice(0, 2), [
-      "response_format",
-      "unsupported_value"
-    ])
     assert.deepStrictEqual(chat({ tools: [{ type: "custom" }] }).slice(0, 2), ["tools[0]", "unsupported_value"])
-    assert.deepStrictEqual(chat({ tool_choice: "required" }), [
-      "tool_choice",
+    assert.deepStrictEqual(chat({ reasoning_effort: "high" }), [
+      "reasoning_effort",
       "unsupported_value",
-      `Unsupported value for 'tool_choice': "required". Only 'auto' and 'none' are supported: a model can't be made to call.`
+      `Unsupported value for 'reasoning_effort': "high". Only 'none' is supported.`
     ])
     const image = [{ type: "image_url", image_url: { url: "data:" } }]
     assert.deepStrictEqual(chat({ messages: [{ role: "user", content: image }] }), [
@@ -106,10 +102,41 @@ describe("A refusal", () => {
     assert.deepStrictEqual(chat({ max_tokens: 1, max_completion_tokens: 2 })[0], "max_tokens")
     assert.deepStrictEqual(chat({ top_logprobs: 2 })[0], "top_logprobs")
     assert.deepStrictEqual(chat({ tool_choice: "auto" })[0], "tool_choice")
+    assert.deepStrictEqual(chat({ tool_choice: "required" })[0], "tool_choice")
+    const tools = [{ type: "function", function: { name: "f" } }]
+    const named = (name: string) => ({ type: "function", function: { name } })
+    assert.deepStrictEqual(chat({ tools, tool_choice: named("g") }), [
+      "tool_choice",
+      "invalid_value",
+      "'tool_choice' names 'g', which is none of the 'tools'."
+    ])
+    const allowed_tools = { mode: "auto", tools: [named("f"), named("h")] }
+    assert.deepStrictEqual(chat({ tools, tool_choice: { type: "allowed_tools", allowed_tools } })[0], "tool_choice")
+    assert.deepStrictEqual(chat({ response_format: { type: "json_object" }, min_tokens: 1 })[0], "min_tokens")
+    assert.deepStrictEqual(chat({ response_format: { type: "json_object" }, ignore_eos: true })[0], "ignore_eos")
+    assert.deepStrictEqual(chat({ tools, tool_choice: "required", ignore_eos: true })[0], "ignore_eos")
     assert.deepStrictEqual(chat({ stream_options: { include_usage: true } })[0], "stream_options")
     assert.deepStrictEqual(chat({ max_tokens: 1, min_tokens: 2 })[0], "min_tokens")
     assert.deepStrictEqual(completion({ n: 2, best_of: 1 })[0], "best_of")
     assert.deepStrictEqual(completion({ echo: true, logprobs: 1 })[0], "echo")
+  })
+
+  it("says what a response format has to be", () => {
+    const schema = { type: "object", properties: {}, required: [], additionalProperties: false }
+    for (const [format, param] of [
+      ["json", "response_format"],
+      [{ type: "xml" }, "response_format.type"],
+      [{ type: "json_object", schema }, "response_format.schema"],
+      [{ type: "json_schema" }, "response_format.json_schema"],
+      [{ type: "json_schema", json_schema: { schema } }, "response_format.json_schema.name"],
+      [{ type: "json_schema", json_schema: { name: "a b", schema } }, "response_format.json_schema.name"],
+      [{ type: "json_schema", json_schema: { name: "a" } }, "response_format.json_schema.schema"],
+      [{ type: "json_schema", json_schema: { name: "a", schema: [] } }, "response_format.json_schema.schema"],
+      [{ type: "json_schema", json_schema: { name: "a", schema, strict: 1 } }, "response_format.json_schema.strict"],
+      [{ type: "json_schema", json_schema: { name: "a", schema, other: 1 } }, "response_format.json_schema.other"]
+    ] as const) {
+      assert.strictEqual(chat({ response_format: format })[0], param, JSON.stringify(format))
+    }
   })
 
   it("stays short, whatever was sent", () => {

@@ -11,8 +11,8 @@ export type Edge =
 
 export type Part = (automaton: ByteAutomaton, from: number) => number
 
-/** Nodes of a grammar at most: some 20 MB. */
-const MOST_NODES = 100_000
+/** Nodes of a grammar at most: some 6 MB. */
+const MOST_NODES = 30_000
 
 export class GrammarTooLarge extends Error {
   override readonly name = "GrammarTooLarge"

@@ -7,7 +7,7 @@ import { type TokenMask, TokenMasks } from "./TokenMasks.ts"
 import { makeTrie } from "./VocabularyTrie.ts"
 
 /** Grammars that are kept ready. */
-const MOST_GRAMMARS = 32
+const MOST_GRAMMARS = 16
 
 export interface ConstrainedDecodingOptions {
   readonly table: TokenBytes

@@ -14,7 +14,7 @@ const MOST_CALLS = 64
 const MOST_PLACES = 64
 
 /** States that are remembered, at about 2 KB. */
-const MOST_STATES = 4096
+const MOST_STATES = 2048
 
 export class GrammarAmbiguous extends Error {
   override readonly name = "GrammarAmbiguous"

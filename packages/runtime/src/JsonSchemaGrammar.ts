@@ -185,10 +185,14 @@ class Translation {
     }
     const names = Object.keys(properties)
     if (this.strict && schema["additionalProperties"] !== false) {
-      throw new UnsupportedSchema(at.path, "additionalProperties", "a strict schema needs it to be false")
+      throw new UnsupportedSchema(
+        at.path,
+        "additionalProperties",
+        "a strict schema needs 'additionalProperties' to be false"
+      )
     }
     if (this.strict && needed.size < names.length) {
-      throw new UnsupportedSchema(at.path, "required", "a strict schema needs it to name all properties")
+      throw new UnsupportedSchema(at.path, "required", "a strict schema needs 'required' to name all properties")
     }
     return call(this.#ruleOf(schema).object, (automaton, from) => {
       const members = names.map((name) =>

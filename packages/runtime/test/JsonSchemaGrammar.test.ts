@@ -6,7 +6,9 @@ import { jsonSchema, UnsupportedSchema } from "../src/JsonSchemaGrammar.ts"
 import { TokenBytes, TokenizerFile } from "../src/TokenBytes.ts"
 import { TokenMasks } from "../src/TokenMasks.ts"
 import { makeTrie } from "../src/VocabularyTrie.ts"
-import { type Choices, choicesOf, schemas, spaced, type TestSchema, validates, valueOf } from "./jsonSchemas.ts"
+import { type Choices, choicesOf, schemas, spaced, validates, valueOf } from "./jsonSchemas.ts"
+
+type Case = readonly [schema: unknown, text: string, expected: boolean]
 
 const startOf = (schema: unknown, strict = false) => new CompiledGrammar(jsonSchema(schema, { strict })).start
 
@@ -113,12 +115,12 @@ describe("a JSON Schema", () => {
     )
   })
 
-  const person: TestSchema = {
+  const person = {
     type: "object",
     properties: { name: { type: "string" }, age: { type: "integer" }, nick: { type: "string" } },
     required: ["name", "age"]
   }
-  it.each([
+  it.each<Case>([
     [person, '{"name":"Ada","age":36}', true],
     [person, '{"name": "Ada", "age": 36, "nick": "A"}', true],
     [person, '{"name":"Ada"}', false],
@@ -242,7 +244,7 @@ describe("a JSON Schema", () => {
     }
     expect(after(startOf(closed, true), '{"a":""}')?.mustEnd).toBe(true)
     const { additionalProperties: _, ...open } = closed
-    expect(() => startOf(open, true)).toThrow(/needs it to be false/)
+    expect(() => startOf(open, true)).toThrow(/needs 'additionalProperties' to be false/)
     expect(() => startOf({ ...closed, required: [] }, true)).toThrow(/name all properties/)
     expect(() => startOf({ anyOf: [closed] }, true)).toThrow(/must be of type 'object'/)
   })

@@ -213,7 +213,7 @@ export function textEngineSuite(
         // nothing tempts out of a grammar: neither an end nor a token with no text
         const tempted = Sampling.make({ ...sampling, logitBias: { "3": 50, "1": 100 } })
         const options = { sampling: tempted, grammar, stopping: stopping({ maxTokens: 300 }), logprobs: 0 }
-        const some = prompts().slice(0, 8)
+        const some = prompts().slice(0, 4)
         const alone: Array<Transcript> = []
         for (const [index, prompt] of some.entries()) alone.push(await run(sequence(`a${index}`, prompt, options)))
         for (const { finish, text } of alone) {

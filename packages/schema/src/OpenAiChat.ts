@@ -16,7 +16,7 @@ import {
 } from "./OpenAiParameter.ts"
 import { queueFields } from "./OpenAiQueue.ts"
 import { relatedIssue, samplingFields } from "./OpenAiSampling.ts"
-import { OpenAiToolCall, OpenAiToolChoice, OpenAiToolList } from "./OpenAiTools.ts"
+import { AnyObject, FunctionName, namedIn, OpenAiToolCall, OpenAiToolChoice, OpenAiToolList } from "./OpenAiTools.ts"
 
 const noFunctions = "Functions are not supported: use tools."
 const nothingElse = Schema.Array(Schema.Unknown).pipe(
@@ -81,6 +81,21 @@ export const OpenAiChatMessages = Schema.Array(OpenAiChatMessage).pipe(
   expected("a non-empty array of messages")
 )
 
+/** What the answer's text is held to. Source: https://platform.openai.com/docs/guides/structured-outputs */
+export const OpenAiResponseFormat = Schema.Union(
+  Schema.Struct({ type: Schema.Literal("text") }),
+  Schema.Struct({ type: Schema.Literal("json_object") }),
+  Schema.Struct({
+    type: Schema.Literal("json_schema"),
+    json_schema: Schema.Struct({
+      name: FunctionName,
+      description: nullish(Text),
+      schema: AnyObject,
+      strict: nullish(Bool)
+    }).pipe(expected("an object with a name and a schema"))
+  })
+).pipe(expected("an object with a type: 'text', 'json_object' or 'json_schema'"))
+
 export const OpenAiChatRequest = Schema.Struct({
   model: NonEmptyText,
   messages: OpenAiChatMessages,
@@ -91,10 +106,10 @@ export const OpenAiChatRequest = Schema.Struct({
   top_logprobs: nullish(IntegerBetween(0, 20)),
   parallel_tool_calls: nullish(Bool),
 
-  response_format: neutral(Schema.Struct({ type: Schema.Literal("text") }), 'Only {"type": "text"} is supported.'),
+  response_format: nullish(OpenAiResponseFormat),
   modalities: neutral(Schema.Tuple(Schema.Literal("text")), 'Only ["text"] is supported.'),
   tools: nullish(OpenAiToolList),
-  tool_choice: neutral(OpenAiToolChoice, "Only 'auto' and 'none' are supported: a model can't be made to call."),
+  tool_choice: nullish(OpenAiToolChoice),
   functions: neutral(nothingElse, noFunctions),
   function_call: neutral(Schema.Literal("none"), noFunctions),
   store: nullish(Bool),
@@ -125,6 +140,19 @@ export const OpenAiChatRequest = Schema.Struct({
     }
     if (body.tool_choice != null && !body.tools?.length && body.tool_choice !== "none") {
       return { path: ["tool_choice"], message: "'tool_choice' is only allowed with 'tools'." }
+    }
+    const unknown = namedIn(body.tool_choice ?? "auto")?.find(
+      (name) => !body.tools?.some((tool) => tool.function.name === name)
+    )
+    if (unknown !== undefined) {
+      return { path: ["tool_choice"], message: `'tool_choice' names '${unknown}', which is none of the 'tools'.` }
+    }
+    const isJson = body.response_format != null && body.response_format.type !== "text"
+    const hasToCall = body.tool_choice === "required" || typeof body.tool_choice === "object"
+    if ((isJson || (body.tool_choice != null && hasToCall)) && (body.min_tokens || body.ignore_eos)) {
+      const name = body.ignore_eos ? "ignore_eos" : "min_tokens"
+      const what = isJson ? "JSON as 'response_format'" : "this 'tool_choice'"
+      return { path: [name], message: `'${name}' is not allowed with ${what}: the answer ends by itself.` }
     }
     return relatedIssue({ ...body, max_tokens: body.max_completion_tokens ?? body.max_tokens })
   })

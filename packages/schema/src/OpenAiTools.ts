@@ -3,23 +3,24 @@
  * Source: https://platform.openai.com/docs/api-reference/chat/create
  */
 import { Option, Schema } from "effect"
-import { expected, NonEmptyText, neutral, nullish, Text, Unsupported, UnsupportedId } from "./OpenAiParameter.ts"
+import { Bool, expected, NonEmptyText, nullish, Text, Unsupported, UnsupportedId } from "./OpenAiParameter.ts"
 
-const FunctionName = Schema.String.pipe(
+export const FunctionName = Schema.String.pipe(
   Schema.pattern(/^[A-Za-z0-9_-]{1,64}$/),
   expected("a name of 1 to 64 letters, digits, underscores and hyphens")
 )
 
-const AnyObject = Schema.Record({ key: Schema.String, value: Schema.Unknown }).pipe(expected("an object"))
+export const AnyObject = Schema.Record({ key: Schema.String, value: Schema.Unknown }).pipe(expected("an object"))
 
 const FunctionTool = Schema.Struct({
   type: Schema.Literal("function"),
   function: Schema.Struct({
     name: FunctionName,
     description: nullish(Text),
-    /** A JSON Schema, which the model is shown and nobody enforces. */
+    /** A JSON Schema, which the model is shown. */
     parameters: nullish(AnyObject),
-    strict: neutral(Schema.Literal(false), "What a model calls is not held to a schema.")
+    /** Whether the arguments of calls are held to it. */
+    strict: nullish(Bool)
   }).pipe(expected("an object with a name"))
 })
 
@@ -47,8 +48,33 @@ export const OpenAiToolList = Schema.Array(OpenAiTool).pipe(
   expected(`an array of at most ${MOST_TOOLS} tools`)
 )
 
-/** Whether the model may call: it decides by itself, or it never does. */
-export const OpenAiToolChoice = Schema.Literal("none", "auto")
+const NamedFunction = Schema.Struct({
+  type: Schema.Literal("function"),
+  function: Schema.Struct({ name: FunctionName }).pipe(expected("an object with a name"))
+})
+
+const AllowedTools = Schema.Struct({
+  type: Schema.Literal("allowed_tools"),
+  allowed_tools: Schema.Struct({
+    mode: Schema.Literal("auto", "required"),
+    tools: Schema.NonEmptyArray(NamedFunction).pipe(expected("a non-empty array of named functions"))
+  }).pipe(expected("an object with a mode and tools"))
+})
+
+/** Whether the model may call: it decides by itself, it never does, or it has to; any tool, one, or some of them. */
+export const OpenAiToolChoice = Schema.Union(
+  Schema.Literal("none", "auto", "required"),
+  NamedFunction,
+  AllowedTools
+).pipe(expected("'none', 'auto', 'required', a named function or allowed tools"))
+export type OpenAiToolChoice = typeof OpenAiToolChoice.Type
+
+/** The functions that a choice names; null where it names none. */
+export const namedIn = (choice: OpenAiToolChoice): ReadonlyArray<string> | null => {
+  if (typeof choice === "string") return null
+  const named = choice.type === "function" ? [choice] : choice.allowed_tools.tools
+  return named.map((one) => one.function.name)
+}
 
 /** Arguments as a template shows them. */
 export const parseArguments = Schema.decodeUnknownOption(
