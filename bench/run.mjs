@@ -21,6 +21,7 @@ const questions = {
   streams: ["streams.ts"],
   actors: ["actors.ts"],
   sampling: ["sampling.ts"],
+  grammar: ["grammar.ts"],
   place: ["place.ts"],
   failover: ["failover.ts"],
   sockets: ["webSockets.ts"]
@@ -45,6 +46,7 @@ const usage = `npm run bench -- <question> [<part>…] [--profile <folder>]
   streams     what does the gateway cost a streamed token, beside plain node:http?
   actors      what does the way from the gateway to a worker process and back cost?
   sampling    what does drawing tokens cost, beside computing what they are drawn from?
+  grammar     what does it cost to hold a text to a grammar?
   place       what does a placement decision cost in a large fleet, and how well does it use memory?
   failover    how long does a stream pause whose worker is killed?
   sockets     what does a WebSocket cost, how late do tokens come to a thousand, and what do hostile clients change?

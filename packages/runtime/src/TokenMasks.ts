@@ -20,6 +20,7 @@ export class TokenMasks {
   /** By state, those used last at the end. */
   readonly #kept = new Map<GrammarState, TokenMask>()
   #ids = 0
+  readonly #runs = new WeakMap<GrammarState, number>()
   readonly #isAllowed: Uint8Array
   readonly #path: Array<GrammarState>
 
@@ -68,7 +69,8 @@ export class TokenMasks {
       const depth = depths[node] ?? 0
       const before = depth === 0 ? start : (path[depth - 1] ?? start)
       const end = ends[node] ?? node + 1
-      if (plain[node] === 1 && takesAllPlain(before)) {
+      const height = plain[node] ?? 0
+      if (height > 0 && height <= this.#plainRun(before)) {
         count += this.#allow(firsts[node] ?? 0, firsts[end] ?? 0)
         node = end
         continue
@@ -85,6 +87,16 @@ export class TokenMasks {
     return count
   }
 
+  /** How many plain bytes may follow, whichever they are, up to the longest token: in a string any number, or what is left of its length. */
+  #plainRun(state: GrammarState): number {
+    let run = this.#runs.get(state)
+    if (run !== undefined) return run
+    run = 0
+    for (let at = nextIfPlain(state); at !== null && run < this.#trie.longest; at = nextIfPlain(at)) run++
+    this.#runs.set(state, run)
+    return run
+  }
+
   #allow(first: number, end: number): number {
     const { tokens } = this.#trie
     for (let index = first; index < end; index++) this.#isAllowed[tokens[index] ?? 0] = 1
@@ -92,14 +104,15 @@ export class TokenMasks {
   }
 }
 
-const loops = new WeakMap<GrammarState, boolean>()
+/** Of a state: where each plain byte leads, if it is the same state for all; else null. */
+const afterPlain = new WeakMap<GrammarState, GrammarState | null>()
 
-/** Whether plain bytes don't change the state: whatever is made of them may follow. */
-const takesAllPlain = (state: GrammarState): boolean => {
-  let known = loops.get(state)
-  if (known === undefined) {
-    known = PLAIN_BYTES.every((byte) => state.next(byte) === state)
-    loops.set(state, known)
-  }
-  return known
+const nextIfPlain = (state: GrammarState): GrammarState | null => {
+  const known = afterPlain.get(state)
+  if (known !== undefined) return known
+  const [first = 0, ...others] = PLAIN_BYTES
+  const next = state.next(first)
+  const same = next !== null && others.every((byte) => state.next(byte) === next) ? next : null
+  afterPlain.set(state, same)
+  return same
 }

@@ -16,8 +16,8 @@ export interface VocabularyTrie {
   readonly depths: Uint16Array
   /** The first node that is not below. */
   readonly ends: Uint32Array
-  /** Whether all bytes from the node on downwards are {@link PLAIN_BYTES}. */
-  readonly plain: Uint8Array
+  /** Most bytes of a way downwards from the node, its own among them, where all are {@link PLAIN_BYTES}; 0 where some aren't. */
+  readonly plain: Uint16Array
   /** The first of the node's own tokens in `tokens`; one more at the end. Those of all nodes below follow. */
   readonly firsts: Uint32Array
   readonly tokens: Uint32Array
@@ -27,12 +27,15 @@ export interface VocabularyTrie {
 
 /** @param isText tells which ids have a place in texts; those without bytes never do */
 export const makeTrie = (table: TokenBytes, vocabulary: number, isText: (id: number) => boolean): VocabularyTrie => {
-  const texts: Array<{ readonly id: number; readonly bytes: Uint8Array }> = []
+  /** Bytes as characters: texts are sorted faster than bytes. */
+  const ids = new Map<string, Array<number>>()
   for (let id = 0; id < vocabulary; id++) {
-    const bytes = isText(id) ? table.bytes(id) : null
-    if (bytes !== null && bytes.length > 0) texts.push({ id, bytes })
+    const text = isText(id) ? Buffer.from(table.bytes(id)).toString("latin1") : ""
+    if (text === "") continue
+    const alike = ids.get(text)
+    if (alike === undefined) ids.set(text, [id])
+    else alike.push(id)
   }
-  texts.sort((a, b) => Buffer.compare(a.bytes, b.bytes))
 
   const bytes: Array<number> = []
   const depths: Array<number> = []
@@ -43,26 +46,31 @@ export const makeTrie = (table: TokenBytes, vocabulary: number, isText: (id: num
   const close = (depth: number) => {
     while (path.length > depth) ends[path.pop() ?? 0] = bytes.length
   }
-  let before: Uint8Array = new Uint8Array(0)
-  for (const [index, text] of texts.entries()) {
+  const tokens: Array<number> = []
+  let before = ""
+  for (const text of [...ids.keys()].sort()) {
     let common = 0
-    while (common < before.length && common < text.bytes.length && before[common] === text.bytes[common]) common++
+    while (common < before.length && before.charCodeAt(common) === text.charCodeAt(common)) common++
     close(common)
-    for (let depth = common; depth < text.bytes.length; depth++) {
+    for (let depth = common; depth < text.length; depth++) {
       path.push(bytes.length)
-      bytes.push(text.bytes[depth] ?? 0)
+      bytes.push(text.charCodeAt(depth))
       depths.push(depth)
-      firsts.push(index)
+      firsts.push(tokens.length)
     }
-    before = text.bytes
+    for (const id of ids.get(text) ?? []) tokens.push(id)
+    before = text
   }
   close(0)
-  firsts.push(texts.length)
-  const plain = new Uint8Array(bytes.length)
+  firsts.push(tokens.length)
+  const plain = new Uint16Array(bytes.length)
   for (let node = bytes.length - 1; node >= 0; node--) {
-    let all = isPlain(bytes[node] ?? 0)
-    for (let child = node + 1; all && child < (ends[node] ?? 0); child = ends[child] ?? 0) all = plain[child] === 1
-    plain[node] = all ? 1 : 0
+    let most = isPlain(bytes[node] ?? 0) ? 1 : 0
+    for (let child = node + 1; most > 0 && child < (ends[node] ?? 0); child = ends[child] ?? 0) {
+      const below = plain[child] ?? 0
+      most = below === 0 ? 0 : Math.max(most, 1 + below)
+    }
+    plain[node] = most
   }
   return {
     bytes: Uint8Array.from(bytes),
@@ -70,7 +78,7 @@ export const makeTrie = (table: TokenBytes, vocabulary: number, isText: (id: num
     ends: Uint32Array.from(ends),
     plain,
     firsts: Uint32Array.from(firsts),
-    tokens: Uint32Array.from(texts, ({ id }) => id),
+    tokens: Uint32Array.from(tokens),
     longest: depths.reduce((most, depth) => Math.max(most, depth + 1), 0)
   }
 }

@@ -40,7 +40,11 @@ const pieces = [
 ]
 const table = new TokenBytes(
   Schema.decodeUnknownSync(TokenizerFile)(
-    tokenizerJson({ specials: ["<|end|>"], tokens: [...byteAlphabet, ...pieces.map(toByteAlphabet)], merges: [] })
+    tokenizerJson({
+      specials: ["<|end|>"],
+      tokens: [...byteAlphabet, ...pieces.map((piece) => toByteAlphabet(piece).join(""))],
+      merges: []
+    })
   )
 )
 const isText = (id: number) => id !== END
