@@ -55,7 +55,7 @@ const choicesOf = (form: AnswerForm): number => (form._tag === "Chat" ? form.n :
 export const encoderOf = (form: AnswerForm): EventEncoder =>
   form._tag === "Chat"
     ? chatEncoder(form.identity, form.n, form.includeUsage, form.tools ?? null)
-    : completionEncoder(form.identity, form.echoed, form.includeUsage)
+    : completionEncoder(form.identity, form.echoed, form.includeUsage, form.logprobs)
 
 /** A whole answer, to be built from its events. */
 export const answerOf = (form: AnswerForm): ChatAnswer | CompletionAnswer =>

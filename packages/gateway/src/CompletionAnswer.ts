@@ -1,5 +1,5 @@
 /** Legacy completions as OpenAI writes them, whole and in chunks. Pure. */
-import type { FinishReason, TokenLogprob } from "@helixflow/schema/Generation"
+import type { FinishReason, PromptLogprob, TokenLogprob } from "@helixflow/schema/Generation"
 import type { SessionEvent } from "@helixflow/schema/SessionActor"
 import { Array as Arr } from "effect"
 import type { CompletionIdentity } from "./CompletionIds.ts"
@@ -13,30 +13,62 @@ class LogprobColumns {
     this.offset = echoed.length
   }
   next(logprobs: ReadonlyArray<TokenLogprob>) {
-    return {
-      tokens: logprobs.map(({ text }) => text),
-      token_logprobs: logprobs.map(({ logprob }) => logprob),
-      // the token itself too, even where it is none of the likeliest
-      top_logprobs: logprobs.map((token) =>
-        Object.fromEntries([...token.top, token].map(({ text, logprob }) => [text, logprob]))
-      ),
-      text_offset: logprobs.map(({ text }) => {
-        const offset = this.offset
-        this.offset += text.length
-        return offset
-      })
-    }
+    const offsets = logprobs.map(({ text }) => {
+      const offset = this.offset
+      this.offset += text.length
+      return offset
+    })
+    return columnsOf(logprobs, offsets)
   }
 }
+
+const columnsOf = (tokens: ReadonlyArray<PromptLogprob>, offsets: ReadonlyArray<number>) => ({
+  tokens: tokens.map(({ text }) => text),
+  token_logprobs: tokens.map(({ logprob }) => logprob),
+  // the token itself too, even where it is none of the likeliest
+  top_logprobs: tokens.map((token) =>
+    token.logprob === null
+      ? null
+      : Object.fromEntries([...token.top, token].map(({ text, logprob }) => [text, logprob]))
+  ),
+  text_offset: offsets
+})
+
+type Columns = ReturnType<typeof columnsOf>
+
+/** Those of a prompt's tokens. What a tokenizer puts into a prompt besides its text has the offset of what follows. */
+const columnsOfPrompt = (tokens: ReadonlyArray<PromptLogprob>, text: string): Columns => {
+  const written = Buffer.from(text)
+  let read = 0
+  let offset = 0
+  const isNext = (bytes: ReadonlyArray<number>) => bytes.every((byte, index) => written[read + index] === byte)
+  const offsets = tokens.map(({ bytes }) => {
+    const at = offset
+    // some tokenizers begin a text with a space of their own
+    const own = isNext(bytes) ? bytes : read === 0 && bytes[0] === 0x20 && isNext(bytes.slice(1)) ? bytes.slice(1) : []
+    for (const byte of own) if ((byte & 0xc0) !== 0x80) offset += byte < 0xf0 ? 1 : 2
+    read += own.length
+    return at
+  })
+  return columnsOf(tokens, offsets)
+}
+
+const joined = (one: Columns, other: Columns): Columns => ({
+  tokens: [...one.tokens, ...other.tokens],
+  token_logprobs: [...one.token_logprobs, ...other.token_logprobs],
+  top_logprobs: [...one.top_logprobs, ...other.top_logprobs],
+  text_offset: [...one.text_offset, ...other.text_offset]
+})
 
 /** What a choice begins with: the text of its prompt with `echo`, nothing without. One per choice. */
 export type Echoed = ReadonlyArray<string>
 
-/** The chunks of a stream; see `chatEncoder`. */
+/** The chunks of a stream; see `chatEncoder`. Prompts with log probabilities are echoed when these are known. */
 export const completionEncoder = (
   identity: CompletionIdentity,
   echoed: Echoed,
-  includeUsage: boolean
+  includeUsage: boolean,
+  logprobs = false
 ): EventEncoder => {
   const shared = JSON.stringify({
     id: identity.id,
@@ -53,7 +85,7 @@ export const completionEncoder = (
   const unfinished = `,"logprobs":null,"finish_reason":null${end}`
   return {
     open: choices.flatMap(({ start }, index) =>
-      echoed[index] ? [start + JSON.stringify(echoed[index]) + unfinished] : []
+      echoed[index] && !logprobs ? [start + JSON.stringify(echoed[index]) + unfinished] : []
     ),
     encode: (event) => {
       if (event._tag === "Waiting" || event._tag === "Started") return []
@@ -63,11 +95,18 @@ export const completionEncoder = (
       }
       const choice = choices[event.choice]
       if (choice === undefined) return []
-      const { finish, logprobs, text } = event
+      const { finish, logprobs, promptLogprobs, text } = event
+      const chunks: Array<string> = []
+      if (promptLogprobs !== undefined) {
+        const prompt = echoed[event.choice] ?? ""
+        const columns = JSON.stringify(columnsOfPrompt(promptLogprobs, prompt))
+        chunks.push(`${choice.start}${JSON.stringify(prompt)},"logprobs":${columns},"finish_reason":null${end}`)
+      }
       const columns = logprobs !== null && logprobs.length > 0 ? JSON.stringify(choice.columns.next(logprobs)) : "null"
-      if (text === "" && columns === "null" && finish === null) return []
+      if (text === "" && columns === "null" && finish === null) return chunks
       const reason = finish === null ? "null" : `"${finish}"`
-      return [`${choice.start}${JSON.stringify(text)},"logprobs":${columns},"finish_reason":${reason}${end}`]
+      chunks.push(`${choice.start}${JSON.stringify(text)},"logprobs":${columns},"finish_reason":${reason}${end}`)
+      return chunks
     }
   }
 }
@@ -84,6 +123,7 @@ export interface CompletionAnswerOptions {
 interface Choice {
   readonly echoed: string
   text: string
+  prompt: ReadonlyArray<PromptLogprob>
   readonly logprobs: Array<TokenLogprob>
   finish: FinishReason | null
 }
@@ -104,7 +144,7 @@ export class CompletionAnswer {
     echoed: Echoed,
     private readonly options: CompletionAnswerOptions
   ) {
-    this.choices = echoed.map((text) => ({ echoed: text, text, logprobs: [], finish: null }))
+    this.choices = echoed.map((text) => ({ echoed: text, text, prompt: [], logprobs: [], finish: null }))
   }
 
   add(event: SessionEvent): void {
@@ -113,6 +153,7 @@ export class CompletionAnswer {
     const choice = this.choices[event.choice]
     if (choice === undefined) return
     choice.text += event.text
+    choice.prompt = event.promptLogprobs ?? choice.prompt
     if (event.logprobs !== null) choice.logprobs.push(...event.logprobs)
     choice.finish = event.finish ?? choice.finish
   }
@@ -131,10 +172,12 @@ export class CompletionAnswer {
       object: "text_completion",
       created: this.identity.created,
       model: this.identity.model,
-      choices: this.answered.map(({ echoed, finish, logprobs, text }, index) => ({
+      choices: this.answered.map(({ echoed, finish, logprobs, prompt, text }, index) => ({
         index,
         text,
-        logprobs: this.options.logprobs ? new LogprobColumns(echoed).next(logprobs) : null,
+        logprobs: this.options.logprobs
+          ? joined(columnsOfPrompt(prompt, echoed), new LogprobColumns(echoed).next(logprobs))
+          : null,
         finish_reason: finish
       })),
       usage: this.usage,

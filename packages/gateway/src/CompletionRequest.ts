@@ -31,6 +31,7 @@ export const toGenerationRequests = (
           stopping: toStopping(body, body.max_tokens ?? defaultMaxTokens),
           // the best are known by their log probabilities
           logprobs: body.logprobs ?? (generatedChoices(body) > (body.n ?? 1) ? 0 : null),
+          promptLogprobs: body.echo === true && typeof body.logprobs === "number",
           queueTimeout: options.queueTimeout,
           caller: options.caller,
           progress: options.progress ?? false,

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { TokenLogprob, TopLogprob, Usage } from "@helixflow/schema/Generation"
+import { PromptLogprob, TokenLogprob, TopLogprob, Usage } from "@helixflow/schema/Generation"
 import { SessionId, TokenId } from "@helixflow/schema/Ids"
 import { Completed, Delta } from "@helixflow/schema/SessionActor"
 import { CompletionAnswer, completionEncoder } from "../src/CompletionAnswer.ts"
@@ -40,6 +40,45 @@ describe("The chunks of a legacy completion", () => {
     const completed = new Completed({ seq: 2, usage: new Usage({ promptTokens: 3, completionTokens: 2 }) })
     assert.deepStrictEqual(completionEncoder(identity, [""], false).encode(completed), [])
     assert.deepStrictEqual(choicesOf(completionEncoder(identity, [""], true).encode(completed)), [])
+  })
+})
+
+describe("A prompt that is echoed with log probabilities", () => {
+  const text = "é😀 x"
+  const bytes = [...Buffer.from(text)]
+  const piece = (from: number, to: number, logprob: number | null) => {
+    const own = bytes.slice(from, to)
+    const known = { token: TokenId.make(7), text: Buffer.from(own).toString(), bytes: own }
+    return PromptLogprob.make({ ...known, logprob, top: logprob === null ? [] : [likely("z", -3)] })
+  }
+  const bos = PromptLogprob.make({ token: TokenId.make(1), text: "<s>", bytes: [60, 115, 62], logprob: null, top: [] })
+  // a character of two bytes in one token, one of four in two, and one token that isn't of the text
+  const promptLogprobs = [bos, piece(0, 2, -1), piece(2, 4, -2), piece(4, 6, -3), piece(6, 8, -4)]
+  const first = new Delta({ ...delta("abc", null), promptLogprobs })
+  const offsets = [0, 0, 1, 3, 3]
+
+  it("comes first and once, its first token without any", () => {
+    const { encode, open } = completionEncoder(identity, [text], false, true)
+    assert.deepStrictEqual(open, [])
+    const [prompt, begun] = encode(first).map((chunk) => choicesOf([chunk])[0])
+    assert.strictEqual(prompt.text, text)
+    assert.deepStrictEqual(prompt.logprobs.token_logprobs, [null, -1, -2, -3, -4])
+    assert.deepStrictEqual(prompt.logprobs.top_logprobs[0], null)
+    assert.deepStrictEqual(prompt.logprobs.top_logprobs[1], { é: -1, z: -3 })
+    assert.deepStrictEqual(prompt.logprobs.text_offset, offsets)
+    assert.strictEqual(begun.text, "abc")
+    assert.deepStrictEqual(begun.logprobs.text_offset, [text.length])
+    assert.strictEqual(encode(delta("de", "stop")).length, 1)
+  })
+
+  it("is one list with the completion in a whole answer", () => {
+    const answer = new CompletionAnswer(identity, [text], { logprobs: true, n: 1, bestOf: 1 })
+    answer.add(first)
+    answer.add(delta("de", "stop"))
+    const [choice] = answer.body.choices
+    assert.strictEqual(choice?.text, `${text}abcde`)
+    assert.deepStrictEqual(choice?.logprobs?.token_logprobs, [null, -1, -2, -3, -4, -1, -1])
+    assert.deepStrictEqual(choice?.logprobs?.text_offset, [...offsets, 5, 8])
   })
 })
 

@@ -197,7 +197,7 @@ describe("workers that are killed", () => {
           ask(async () => {
             const chunks = await client.completions.create({
               ...{ model: "helix-demo", prompt: "Once", max_tokens: 120, temperature: 1, seed: 9, logprobs: 1 },
-              ...{ ignore_eos: true },
+              ...{ ignore_eos: true, echo: true },
               stream: true
             })
             const said: Array<unknown> = []

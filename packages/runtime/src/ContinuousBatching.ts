@@ -8,15 +8,15 @@
  * Sequences may be submitted and cancelled while a step awaits its decoder: the former wait, the latter are only marked, and slots
  * change hands by `step` alone, between two computations.
  */
-import { EngineFailed } from "@helixflow/schema/Errors"
-import { TokenBatch } from "@helixflow/schema/Generation"
+import { EngineFailed, InvalidRequest } from "@helixflow/schema/Errors"
+import { type PromptLogprob, TokenBatch } from "@helixflow/schema/Generation"
 import { TokenId } from "@helixflow/schema/Ids"
 import { type BatchPlan, isDecoding, type PrefillChunk, planStep } from "./Batch.ts"
 import type { Completion } from "./Completion.ts"
 import { ConstrainedDecoding } from "./ConstrainedDecoding.ts"
 import type { Decoder } from "./Decoder.ts"
 import type { SequenceFailure, StepResult, TextEngine } from "./Engine.ts"
-import { tokenLogprob } from "./Logprobs.ts"
+import { firstOfPrompt, promptLogprob, tokenLogprob } from "./Logprobs.ts"
 import { type Prefilled, PrefillPace, type Waiting } from "./PrefillPace.ts"
 import { type Placed, prefillRuns } from "./PrefillRuns.ts"
 import type { PrefixCache } from "./PrefixCache.ts"
@@ -32,6 +32,9 @@ const DRAFT_ORDER = 3
 
 /** Tokens of a completion that there is room for at once; no fewer than a draft. */
 const AHEAD = 64
+
+/** Tokens of a prompt that are computed at once where each has a row of logits: these are long. */
+const SCORED_AT_ONCE = 16
 
 /** Sequences that may wait for a slot. Placing requests is the scheduler's task; this only bounds the memory. */
 const MAX_WAITING = 1024
@@ -96,6 +99,13 @@ export class ContinuousBatching implements TextEngine {
   readonly submit: TextEngine["submit"] = (request) => {
     const earlier = this.#find(request.request)
     if (earlier !== undefined && earlier.request.epoch >= request.epoch) return
+    if (request.promptLogprobs && this.#decoder.verify === undefined) {
+      throw new InvalidRequest({
+        reason: "This model gives no log probabilities of the tokens of a prompt: it computes those of the next alone.",
+        param: "echo",
+        code: "unsupported_value"
+      })
+    }
     if (this.#waiting.length >= MAX_WAITING) {
       throw new EngineFailed({ request: request.request, reason: `${MAX_WAITING} sequences wait already` })
     }
@@ -163,6 +173,7 @@ export class ContinuousBatching implements TextEngine {
     const { blockTokens, isOff } = this.#options.prefixCache
     if (isOff) return prefill
     return prefill.filter(({ sequence, from }, index) => {
+      if (sequence.promptLogprobs !== null) return true
       const end = (Math.floor(from / blockTokens) + 1) * blockTokens
       return !prefill.slice(0, index).some((earlier) => beginAlike(sequence, earlier.sequence, end))
     })
@@ -190,6 +201,8 @@ export class ContinuousBatching implements TextEngine {
 
   /** Whether more of the sequence is known than is in its slot. */
   #lookUp(sequence: Sequence): boolean {
+    // what was computed before has no logits any more
+    if (sequence.promptLogprobs !== null) return false
     const { prefixCache } = this.#options
     const { grain, request } = sequence
     const prefix = prefixCache.match(request.cacheSalt, grain === null ? sequence.tokens : request.prompt)
@@ -261,8 +274,12 @@ export class ContinuousBatching implements TextEngine {
     const placed = prefill.map((chunk) => ({
       chunk,
       slot: this.#slots.indexOf(chunk.sequence),
-      // a single token is computed in another kind of run than several
-      joins: this.#decoder.begin !== undefined && chunk.count > 1 && chunk.count === chunk.sequence.tokens.length
+      // a single token is computed in another kind of run than several, and so is a prompt whose tokens have log probabilities
+      joins:
+        this.#decoder.begin !== undefined &&
+        chunk.sequence.promptLogprobs === null &&
+        chunk.count > 1 &&
+        chunk.count === chunk.sequence.tokens.length
     }))
     return prefillRuns(placed.sort((one, other) => one.slot - other.slot))
   }
@@ -305,13 +322,42 @@ export class ContinuousBatching implements TextEngine {
     this.#prefilling = [sequence]
     try {
       const tokens = sequence.tokens.slice(from, from + count)
-      const row = await this.#decoder.prefill({ slot, tokens, from, logits: last })
-      this.#hasComputed({ sequence, from, count }, slot, row)
+      const { promptLogprobs } = sequence
+      const row =
+        promptLogprobs === null
+          ? await this.#decoder.prefill({ slot, tokens, from, logits: last })
+          : await this.#score(sequence, promptLogprobs, { slot, tokens, from })
+      this.#hasComputed({ sequence, from, count }, slot, last ? row : null)
     } catch (cause) {
       this.#fail(sequence, cause)
     } finally {
       this.#prefilling = []
     }
+  }
+
+  /** Computes a piece of a prompt, and what was to be expected of each of its tokens. Gives the logits after the last one. */
+  async #score(
+    { request, tokens: all }: Sequence,
+    scored: Array<PromptLogprob>,
+    { slot, tokens, from }: Parameters<NonNullable<Decoder["verify"]>>[0]
+  ): Promise<Float32Array | null> {
+    const { vocabulary } = this.limits
+    const { table } = this.#options.tokenizer
+    let row: Float32Array | null = null
+    if (from === 0) scored.push(firstOfPrompt(all[0] ?? 0, table))
+    for (let first = 0; first < tokens.length; first += SCORED_AT_ONCE) {
+      const piece = tokens.slice(first, first + SCORED_AT_ONCE)
+      const rows = await this.#decoder.verify?.({ slot, tokens: piece, from: from + first })
+      if (rows === undefined) return null
+      for (let index = 0; index < piece.length; index++) {
+        row = rows.subarray(index * vocabulary, (index + 1) * vocabulary)
+        const token = all[from + first + index + 1]
+        if (token === undefined) continue
+        const logSumExp = this.#sampler.logSumExp(row)
+        scored.push(promptLogprob(tokenLogprob({ row, logSumExp, token, count: request.logprobs ?? 0, table })))
+      }
+    }
+    return row
   }
 
   /** Computes the next token of sequences with a slot, at most `width` at a time. */
@@ -453,10 +499,12 @@ export class ContinuousBatching implements TextEngine {
       tokens: tokens.map((token) => TokenId.make(token, true)),
       text,
       logprobs,
+      ...(sequence.promptLogprobs !== null && { promptLogprobs: sequence.promptLogprobs }),
       finish: completion.finish,
       cachedTokens: sequence.found
     }
     sequence.found = 0
+    sequence.promptLogprobs = null
     // an instance, because a plain object would be validated when it is sent: 2.5 times the cost of sending it
     this.#batches.push(TokenBatch.make(batch, { disableValidation: true }))
     if (completion.finish !== null) sequence.ended = true

@@ -56,7 +56,7 @@ export interface TextEngine extends EngineBase {
   readonly task: "text-generation"
   /**
    * Takes a sequence in. The same request with the same epoch is taken once; with a later epoch it replaces the earlier one.
-   * Throws `ContextLengthExceeded` and `EngineFailed`.
+   * Throws `ContextLengthExceeded`, `InvalidRequest` and `EngineFailed`.
    */
   readonly submit: (request: SequenceRequest) => void
 }

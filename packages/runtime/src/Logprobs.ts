@@ -1,5 +1,5 @@
 /** Log probabilities of an emitted token and its likeliest alternatives, under the model itself: before bias, penalties, temperature. */
-import { TokenLogprob, TopLogprob } from "@helixflow/schema/Generation"
+import { PromptLogprob, TokenLogprob, TopLogprob } from "@helixflow/schema/Generation"
 import { TokenId } from "@helixflow/schema/Ids"
 import type { TokenBytes } from "./TokenBytes.ts"
 import { greatest } from "./TopLogits.ts"
@@ -28,4 +28,18 @@ export function tokenLogprob({ row, logSumExp, token, count, table }: LogprobOpt
   // correct by construction; validation would cost more than computing them
   const top = greatest(row, count).map((id) => TopLogprob.make(describe(id), { disableValidation: true }))
   return TokenLogprob.make({ ...describe(token), top }, { disableValidation: true })
+}
+
+/** The same of a token of the prompt. */
+export const promptLogprob = (known: TokenLogprob): PromptLogprob =>
+  PromptLogprob.make({ ...known }, { disableValidation: true })
+
+/** The first token of a prompt, which nothing foretells. */
+export function firstOfPrompt(token: number, table: TokenBytes): PromptLogprob {
+  const bytes = table.bytes(token)
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes)
+  return PromptLogprob.make(
+    { token: TokenId.make(token, true), text, bytes: [...bytes], logprob: null, top: [] },
+    { disableValidation: true }
+  )
 }

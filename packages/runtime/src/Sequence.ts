@@ -1,6 +1,6 @@
 /** A sequence in the engine: what was asked, how far it has come, and what of it is in the cache. */
 import { ContextLengthExceeded, EngineFailed } from "@helixflow/schema/Errors"
-import type { SequenceRequest } from "@helixflow/schema/Generation"
+import type { PromptLogprob, SequenceRequest } from "@helixflow/schema/Generation"
 import { Completion } from "./Completion.ts"
 import type { ConstrainedDecoding } from "./ConstrainedDecoding.ts"
 import { type Alike, type Grain, grainOf } from "./Grain.ts"
@@ -24,6 +24,8 @@ export interface Sequence {
   restored: number
   /** Guesses what comes next; made when it is first asked. */
   lookup: PromptLookup | null
+  /** Those of the prompt so far; null where they aren't wanted, or are told. */
+  promptLogprobs: Array<PromptLogprob> | null
   /** Prompt tokens that were found there and not told of yet. */
   found: number
   /** Finished, failed or cancelled: nothing is computed for it or said of it any more, and its slot is free after the step. */
@@ -85,6 +87,7 @@ export const makeSequence = (request: SequenceRequest, limits: SequenceLimits): 
     prefix: [],
     restored: 0,
     lookup: null,
+    promptLogprobs: request.promptLogprobs === true && emitted.length === 0 ? [] : null,
     found: 0,
     ended: false
   }

@@ -32,7 +32,7 @@ import {
   Started,
   Waiting
 } from "@helixflow/schema/SessionActor"
-import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream, Struct } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import { affinityOf } from "./Affinity.ts"
 import * as Attempts from "./Attempts.ts"
@@ -176,9 +176,20 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
               }
               // what the first computation of the prompt found; the other choices and attempts find it all
               if (choice === 0 && batch.seq === 0) cachedTokens += batch.cachedTokens
-              const { finish, logprobs, text, tokens } = batch
+              const { finish, logprobs, promptLogprobs, text, tokens } = batch
               publish(
-                new Delta({ seq: log.length, choice, text, tokens, logprobs, finish }, { disableValidation: true })
+                new Delta(
+                  {
+                    seq: log.length,
+                    choice,
+                    text,
+                    tokens,
+                    logprobs,
+                    ...(promptLogprobs !== undefined && { promptLogprobs }),
+                    finish
+                  },
+                  { disableValidation: true }
+                )
               )
             }
             const isCleared = progress.finish === null && progress.tokens.length >= enough
@@ -197,6 +208,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
               sampling,
               stopping: request.stopping,
               logprobs: request.logprobs,
+              promptLogprobs: request.promptLogprobs,
               grammar: request.grammar,
               cacheSalt: request.cacheSalt
             }
@@ -390,22 +402,9 @@ const waiting = ({
 const ready = () => Effect.void
 
 /** All that a worker is given of a request but the seed, which is another each time unless a client says one. */
-const subjectOf = ({
-  cacheSalt,
-  grammar,
-  logprobs,
-  model,
-  prompt,
-  sampling,
-  stopping
-}: GenerationRequest): Subject => ({
-  cacheSalt,
-  grammar,
-  logprobs,
-  model,
-  prompt,
-  sampling: { ...sampling, seed: null },
-  stopping
+const subjectOf = (request: GenerationRequest): Subject => ({
+  ...Struct.pick(request, "cacheSalt", "grammar", "logprobs", "model", "prompt", "promptLogprobs", "stopping"),
+  sampling: { ...request.sampling, seed: null }
 })
 
 /** Overlong prompts are refused, never truncated. */

@@ -104,7 +104,7 @@ export const make = ({ loadEngine, onBroken }: WorkerServerOptions) => {
       ask("detokenize", isInvalidRequest, ({ engine }) => ({ text: engine.detokenize(tokens) })),
 
     Submit: (request) =>
-      ask(request.request, isContextLengthExceeded, ({ engine, loop }) => {
+      ask(request.request, isWrongInput, ({ engine, loop }) => {
         if (engine.task !== "text-generation") throw wrongTask(request.request, engine.task)
         engine.submit(request)
         loop.wake()

@@ -1,7 +1,7 @@
 /** What every text engine must do, whatever computes below it. A new engine is one more call of {@link textEngineSuite}. */
 import * as path from "node:path"
 import { ContextLengthExceeded, EngineFailed } from "@helixflow/schema/Errors"
-import { Sampling, SequenceRequest, Stopping, type TokenLogprob } from "@helixflow/schema/Generation"
+import { Sampling, SequenceRequest, Stopping, type TokenBatch, type TokenLogprob } from "@helixflow/schema/Generation"
 import type { Grammar } from "@helixflow/schema/Grammar"
 import { RequestId, TokenId } from "@helixflow/schema/Ids"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -312,6 +312,43 @@ export function textEngineSuite(
         expect(values.reduce((sum, value) => sum + Math.exp(value), 0)).toBeLessThanOrEqual(1.000001)
       }
       expect(logprobs.every(({ bytes, text }) => new TextDecoder().decode(Uint8Array.from(bytes)) === text)).toBe(true)
+    })
+
+    it("reports the log probabilities of a prompt's tokens: those that they have as completions", async () => {
+      const prompt = encode("the tokens of a prompt, a few more than are computed at once")
+      const options = { logprobs: 2, promptLogprobs: true, stopping: stopping({ maxTokens: 2 }) }
+      if (variant.merged === "tokenwise") {
+        expect(() => engine.submit(sequence("refused", prompt, options))).toThrow(/log probabilities of the tokens/)
+        return
+      }
+      const told: Array<TokenBatch> = []
+      engine.submit(sequence("scored", prompt, options))
+      const { transcripts } = await drain(engine, (_, { batches }) => told.push(...batches))
+      const [first, ...later] = told
+      const scored = first?.promptLogprobs ?? []
+      expect(later.map(({ promptLogprobs }) => promptLogprobs)).toEqual([undefined])
+      expect(scored.map(({ token }) => token)).toEqual(prompt)
+      expect(scored[0]).toMatchObject({ logprob: null, top: [] })
+      for (const at of [1, 2, 15, 16, 17, 31, 32, prompt.length - 1]) {
+        const token = prompt[at] ?? TokenId.make(0)
+        const forced = Sampling.make({ ...greedy, logitBias: { [token]: 100 } })
+        const { logprobs } = await run(
+          sequence(`as completion ${at}`, prompt.slice(0, at), {
+            sampling: forced,
+            logprobs: 2,
+            stopping: stopping({ maxTokens: 1 })
+          })
+        )
+        expect(scored[at]?.logprob).toBeCloseTo(logprobs[0]?.logprob ?? 0, 1)
+        expect(scored[at]?.top).toHaveLength(2)
+      }
+      // what is asked besides changes nothing, and an attempt that goes on says nothing of the prompt
+      const plain = await run(sequence("plain", prompt, { stopping: stopping({ maxTokens: 2 }) }))
+      expect(transcripts.get("scored")?.tokens).toEqual(plain.tokens)
+      const again: Array<TokenBatch> = []
+      engine.submit(sequence("continued", prompt, { ...options, emitted: plain.tokens.slice(0, 1), epoch: 1 }))
+      await drain(engine, (_, { batches }) => again.push(...batches))
+      expect(again.map(({ promptLogprobs }) => promptLogprobs)).toEqual([undefined])
     })
 
     it("reports no log probability of a token that ends the text", async () => {

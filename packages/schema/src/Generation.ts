@@ -100,6 +100,12 @@ export class TokenLogprob extends Schema.Class<TokenLogprob>("TokenLogprob")({
   top: Schema.Array(TopLogprob)
 }) {}
 
+/** A token of a prompt. The first has no log probability: nothing comes before it. */
+export class PromptLogprob extends Schema.Class<PromptLogprob>("PromptLogprob")({
+  ...TokenLogprob.fields,
+  logprob: Schema.NullOr(Schema.Number)
+}) {}
+
 export const ChatRole = Schema.Literal("system", "developer", "user", "assistant", "tool")
 export type ChatRole = typeof ChatRole.Type
 
@@ -153,6 +159,8 @@ export class GenerationRequest extends Schema.Class<GenerationRequest>("Generati
   stopping: Stopping,
   /** How many alternatives to report per token; null: no log probabilities. */
   logprobs: Schema.NullOr(Schema.Int.pipe(Schema.between(0, 20))),
+  /** Whether the prompt's tokens have log probabilities too, where those of the completion have; they haven't when absent. */
+  promptLogprobs: Schema.optional(Schema.Boolean),
   /** What the text of each choice is held to; anything when absent. */
   grammar: Schema.optional(Grammar),
   /** Milliseconds the client is willing to wait for a place. */
@@ -183,6 +191,8 @@ export class SequenceRequest extends Schema.Class<SequenceRequest>("SequenceRequ
   sampling: Sampling,
   stopping: Stopping,
   logprobs: Schema.NullOr(Schema.NonNegativeInt),
+  /** Whether the prompt's tokens have log probabilities too, where those of the completion have; only said by a first attempt. */
+  promptLogprobs: Schema.optional(Schema.Boolean),
   /** What the text is held to; anything when absent. */
   grammar: Schema.optional(Grammar),
   cacheSalt: CacheSalt
@@ -199,6 +209,8 @@ export class TokenBatch extends Schema.Class<TokenBatch>("TokenBatch")({
   tokens: Schema.Array(TokenId),
   text: Schema.String,
   logprobs: Schema.NullOr(Schema.Array(TokenLogprob)),
+  /** Of the whole prompt, where they are wanted: with the first token of the completion. */
+  promptLogprobs: Schema.optional(Schema.Array(PromptLogprob)),
   finish: Schema.NullOr(FinishReason),
   /** Prompt tokens whose keys and values were there already; said with the first batch of an attempt, else 0. */
   cachedTokens: Count

@@ -41,7 +41,7 @@ export class Detokenize extends Rpc.make("Detokenize", {
 export class Generate extends Rpc.make("Generate", {
   payload: SequenceRequest,
   success: TokenBatch,
-  error: Schema.Union(Lost, ContextLengthExceeded),
+  error: Schema.Union(Lost, ContextLengthExceeded, InvalidRequest),
   stream: true
 }) {}
 

@@ -34,9 +34,6 @@ export const OpenAiCompletionRequest = Schema.Struct({
     if (generated > n && body.stream === true) {
       return { path: ["best_of"], message: "'best_of' must equal 'n' when 'stream' is true." }
     }
-    if (body.echo && typeof body.logprobs === "number") {
-      return { path: ["echo"], message: "'echo' is not supported together with 'logprobs'." }
-    }
     const prompts = typeof body.prompt === "string" || typeof body.prompt[0] === "number" ? 1 : body.prompt.length
     if (prompts * generated > maxChoices) {
       return { path: ["prompt"], message: `At most ${maxChoices} choices over all prompts are allowed.` }

@@ -31,6 +31,7 @@ import {
   FinishReason,
   GenerationRequest,
   Prompt,
+  PromptLogprob,
   TokenLogprob,
   Usage
 } from "./Generation.ts"
@@ -81,6 +82,8 @@ export class Delta extends Schema.TaggedClass<Delta>()("Delta", {
   text: Schema.String,
   tokens: Schema.Array(TokenId),
   logprobs: Schema.NullOr(Schema.Array(TokenLogprob)),
+  /** Of the whole prompt, where they are wanted: with a choice's first token. */
+  promptLogprobs: Schema.optional(Schema.Array(PromptLogprob)),
   finish: Schema.NullOr(FinishReason)
 }) {}
 

@@ -48,7 +48,7 @@ export class Detokenize extends Rpc.make("Detokenize", {
 /** Puts a sequence into the batch; its tokens come as `Events`. */
 export class Submit extends Rpc.make("Submit", {
   payload: SequenceRequest,
-  error: Schema.Union(ContextLengthExceeded, EngineFailed)
+  error: Schema.Union(ContextLengthExceeded, EngineFailed, InvalidRequest)
 }) {}
 
 /** Takes a sequence out of the batch before the next step. Cancelling what is gone succeeds. */
