@@ -1,4 +1,4 @@
-/** Who asks: the bearer of a key or of a token. Neither is kept or logged as it is. */
+/** Who asks: the bearer of a key or of a token. Neither is logged; only a WebSocket keeps its own, in memory, to be asked for it again. */
 import { timingSafeEqual } from "node:crypto"
 import { HttpServerRequest } from "@effect/platform"
 import { NodeHttpServerRequest } from "@effect/platform-node"
