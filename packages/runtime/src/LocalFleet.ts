@@ -76,6 +76,12 @@ export const make = ({
             : new LoadFailed({ model: model.id, reason: error.message.replace(/\.$/, ""), file: null })
         )
       ),
+    handOver: (replica) =>
+      directory.replicas.find(replica).pipe(
+        Effect.flatMap((actor) => actor.Drain({ handOver: true })),
+        // it has ended, and whoever it served knows
+        Effect.catchAll((error) => Effect.logDebug(`${replica} could not hand over: ${error.message}`))
+      ),
     stopReplica: (replica) =>
       Effect.gen(function* () {
         const { supervisor } = yield* directory.replicaSupervisors.find(deviceOf(replica))

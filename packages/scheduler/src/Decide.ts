@@ -21,6 +21,8 @@ import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Reason } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
+import * as Defrag from "./Defrag.ts"
+import * as Demand from "./Demand.ts"
 import * as Eviction from "./Eviction.ts"
 import * as FleetView from "./FleetView.ts"
 import { choose, mayKeep, policies, type UseCandidate } from "./Policy.ts"
@@ -214,6 +216,26 @@ export const keep = (
     load: load && { ...load, evict: [...new Set([...load.evict, ...own.abandoned])] },
     until: Math.min(own.until, until)
   }
+}
+
+/**
+ * The moves that make room for a model's first replica where that costs less than to evict those that `decision` says: what a move costs
+ * is the loads, what an eviction costs is the loads that it will cause, as often as those who leave were asked for lately. Where nobody can
+ * be evicted they are made once the request has waited for `patience`.
+ */
+export const moves = (
+  view: FleetView.FleetView,
+  query: Query,
+  decision: Decision,
+  now: number,
+  options: SchedulerOptions
+): Defrag.Plan | undefined => {
+  const crowded = decision._tag === "Load" ? decision.evict.length > 0 : decision._tag === "Wait"
+  if (!crowded || (decision._tag === "Wait" && now < query.since + options.patience)) return undefined
+  const own = standing(view, query, now, options)
+  if (own.live > 0) return undefined
+  const limit = decision._tag === "Load" ? 2 ** (decision.loss - Demand.levelAt(now)) : Number.POSITIVE_INFINITY
+  return Defrag.plan(view, query.spec, limit, now)
 }
 
 /** Whether no replica is there or coming and every device that could hold the model has just failed to load it. */

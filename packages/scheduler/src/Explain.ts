@@ -3,6 +3,7 @@ import type { ModelId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { DeviceVerdict, Explanation, type Reason } from "@helixflow/schema/Scheduling"
 import * as Decide from "./Decide.ts"
+import type * as Defrag from "./Defrag.ts"
 import * as Eviction from "./Eviction.ts"
 import * as Fit from "./Fit.ts"
 import * as FleetView from "./FleetView.ts"
@@ -69,7 +70,16 @@ const decisions = {
   Rejected: "rejected"
 } as const satisfies Record<Decide.Decision["_tag"], Explanation["decision"]>
 
-const sentence = (view: FleetView.FleetView, spec: ModelSpec, decision: Decide.Decision): string => {
+const movesText = ({ device, moves }: Defrag.Plan): string =>
+  `would fit on ${device} once ${moves.map(({ replica, to }) => `${replica} has moved to ${to}`).join(" and ")}`
+
+const sentence = (
+  view: FleetView.FleetView,
+  spec: ModelSpec,
+  decision: Decide.Decision,
+  plan: Defrag.Plan | undefined
+): string => {
+  if (plan !== undefined) return movesText(plan)
   switch (decision._tag) {
     case "Placed": {
       const { replica, device } = decision.replica.status
@@ -107,13 +117,22 @@ export const explain = (
   const query: Decide.Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY, wanted }
   const own = Decide.standing(view, query, now, options)
   const decision = Decide.decide(view, query, now, options)
+  // as for somebody who has waited for as long as it takes
+  const patient = { ...query, since: now - options.patience }
+  const plan = Decide.moves(view, patient, decision, now, options)
   const chosen =
-    decision._tag === "Placed" ? decision.replica.status.device : decision._tag === "Load" ? decision.device : null
+    plan !== undefined
+      ? plan.device
+      : decision._tag === "Placed"
+        ? decision.replica.status.device
+        : decision._tag === "Load"
+          ? decision.device
+          : null
   const entries = [...view.devices].sort(([a], [b]) => compareIds(a, b))
   return new Explanation({
     model: spec.id,
     policy: spec.policy,
-    decision: decisions[decision._tag],
+    decision: plan === undefined ? decisions[decision._tag] : "placed",
     chosen,
     devices: entries.map(([device, entry]) => {
       const { action, evict, replica, score, reasons } = verdict(view, spec, own, entry, wanted, now, options)
@@ -121,6 +140,6 @@ export const explain = (
       return new DeviceVerdict({ device, action, replica, score, reasons, evict, waitingHelps })
     }),
     waiting: waiting(spec.id),
-    summary: `${spec.id} ${sentence(view, spec, decision)}`
+    summary: `${spec.id} ${sentence(view, spec, decision, plan)}`
   })
 }

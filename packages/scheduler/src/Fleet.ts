@@ -61,6 +61,8 @@ export class Fleet extends Context.Tag("@helixflow/scheduler/Fleet")<
      * `ModelReplaced`: the files are not those of `model.revision`; `models` tells of the others.
      */
     readonly startReplica: (start: StartReplica) => Effect.Effect<ReplicaStatus, LoadFailed | ModelReplaced>
+    /** Lets the streams of a replica end here, to be continued on another of its model. It takes no more. */
+    readonly handOver: (replica: ReplicaId) => Effect.Effect<void>
     /** Ends a replica; succeeds when its process is gone and its memory free. Stopping what is gone succeeds. */
     readonly stopReplica: (replica: ReplicaId) => Effect.Effect<void>
   }

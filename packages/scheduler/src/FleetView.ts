@@ -70,6 +70,8 @@ export interface FleetView {
   readonly replicasOn: HashMap.HashMap<DeviceId, ReadonlyArray<ReplicaId>>
   readonly failures: HashMap.HashMap<ModelId, ReadonlyMap<DeviceId, LoadFailure>>
   readonly demand: HashMap.HashMap<ModelId, Demand.Demand>
+  /** The move under way that makes room for a model: from one replica to another of the same model. */
+  readonly moves: HashMap.HashMap<ModelId, { readonly from: ReplicaId; readonly to: ReplicaId }>
   /** What the round robin of a model chose last. */
   readonly cursors: HashMap.HashMap<ModelId, string>
   /** When a replica was forgotten: news from before must not bring it back. */
@@ -105,6 +107,7 @@ export const empty: FleetView = {
   replicasOn: HashMap.empty(),
   failures: HashMap.empty(),
   demand: HashMap.empty(),
+  moves: HashMap.empty(),
   cursors: HashMap.empty(),
   tombstones: HashMap.empty(),
   failed: HashSet.empty(),
@@ -122,6 +125,11 @@ export const replicasOf = (view: FleetView, id: ModelId): ReadonlyArray<ReplicaI
 export const replicasOn = (view: FleetView, id: DeviceId): ReadonlyArray<ReplicaId> => get(view.replicasOn, id) ?? none
 export const failuresOf = (view: FleetView, id: ModelId): ReadonlyMap<DeviceId, LoadFailure> =>
   get(view.failures, id) ?? noFailures
+/** Whether a move is under way that makes room for the model: until the one that moves is gone, or its successor did not come. */
+export const isMovedFor = (view: FleetView, id: ModelId): boolean => {
+  const move = get(view.moves, id)
+  return move !== undefined && replica(view, move.from) !== undefined && replica(view, move.to) !== undefined
+}
 export const demandFor = (view: FleetView, id: ModelId): Demand.Demand => get(view.demand, id) ?? Demand.none
 export const cursor = (view: FleetView, id: ModelId): string => get(view.cursors, id) ?? ""
 

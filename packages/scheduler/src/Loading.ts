@@ -3,6 +3,8 @@ import type { LoadFailed } from "@helixflow/schema/Errors"
 import { type DeviceId, type ModelId, makeReplicaId, type ReplicaId } from "@helixflow/schema/Ids"
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import type { LoadCause } from "@helixflow/schema/Scheduling"
+import { HashMap } from "effect"
+import type * as Defrag from "./Defrag.ts"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
 import type { LoadDecision } from "./Survey.ts"
@@ -21,7 +23,8 @@ export const startLoad = (
   spec: ModelSpec,
   decision: LoadDecision,
   cause: LoadCause,
-  now: number
+  now: number,
+  replaces: ReplicaId | null = null
 ): Step => {
   const replica = freeReplicaId(state.view, decision.device, spec.id)
   const reservation = claimId(state, replica)
@@ -47,14 +50,26 @@ export const startLoad = (
   for (const id of decision.evict) view = FleetView.updateReplica(view, id, () => ({ life: "stopping" }))
   if (spec.policy === "round-robin") view = FleetView.moveCursor(view, spec.id, decision.device)
   if (cause === "preload") view = FleetView.updateReplica(view, replica, () => ({ ahead: true }))
-  const plan: LoadPlan = { spec, replica, device: decision.device, reservation, evict: decision.evict, cause }
+  const plan: LoadPlan = { spec, replica, device: decision.device, reservation, evict: decision.evict, cause, replaces }
   return {
     state: { ...state, view, nextClaim: state.nextClaim + 1 },
     commands: [
       { _tag: "Load", plan },
-      emit({ _tag: "LoadStarted", at: millis(now), replica, reservation, evict: decision.evict, cause })
+      emit({ _tag: "LoadStarted", at: millis(now), replica, reservation, evict: decision.evict, cause, replaces })
     ]
   }
+}
+
+/** The first of the moves that make room for a model: the replica is loaded where it moves to, and leaves once it is ready there. */
+export const startMove = (state: SchedulerState, { moves: [move] }: Defrag.Plan, model: ModelId, now: number): Step => {
+  const entry = move && FleetView.replica(state.view, move.replica)
+  const spec = entry && FleetView.model(state.view, entry.status.model)
+  if (move === undefined || spec === undefined) return { state, commands: [] }
+  const load: LoadDecision = { _tag: "Load", device: move.to, evict: [], loss: Number.NEGATIVE_INFINITY, score: 0 }
+  const to = freeReplicaId(state.view, move.to, spec.id)
+  const started = startLoad(state, spec, load, "move", now, move.replica)
+  const moves = HashMap.set(started.state.view.moves, model, { from: move.replica, to })
+  return { ...started, state: { ...started.state, view: { ...started.state.view, moves } } }
 }
 
 /** The load is under way no more. */
@@ -80,7 +95,10 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
       ...over(state, plan),
       view: FleetView.loadTook(FleetView.clearFailures(view, id), id, took)
     },
-    commands: [emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: null })]
+    commands: [
+      emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: null }),
+      ...(plan.replaces === null || ended ? [] : [{ _tag: "Retire" as const, replica: plan.replaces }])
+    ]
   }
 }
 

@@ -19,6 +19,8 @@ export interface MemoryFleetOptions {
   ) => Effect.Effect<void, ActorUnreachable>
   /** Runs while a replica starts: may wait, or fail as a load does. */
   readonly onStart?: (start: StartReplica) => Effect.Effect<void, LoadFailed>
+  /** Runs when a replica is to hand its requests over. */
+  readonly onHandOver?: (replica: ReplicaId) => Effect.Effect<void>
   readonly onStop?: (replica: ReplicaId) => Effect.Effect<void>
   /** What the fleet would tell its scheduler. */
   readonly tell?: (news: {
@@ -128,6 +130,7 @@ export const make = (
         pids += 1
         return yield* become(status, "ready", pids)
       }),
+    handOver: (replica) => options.onHandOver?.(replica) ?? Effect.void,
     stopReplica: (replica) =>
       Effect.gen(function* () {
         if (options.onStop !== undefined) yield* options.onStop(replica)

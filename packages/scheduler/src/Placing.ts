@@ -12,9 +12,10 @@ import {
 } from "@helixflow/schema/Errors"
 import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
+import { HashMap, Option } from "effect"
 import * as Decide from "./Decide.ts"
 import * as FleetView from "./FleetView.ts"
-import { startLoad } from "./Loading.ts"
+import { startLoad, startMove } from "./Loading.ts"
 import { retryAfterSeconds } from "./Outlook.ts"
 import * as Preload from "./Preload.ts"
 import * as Queue from "./Queue.ts"
@@ -233,7 +234,25 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
     const spec = FleetView.model(current.view, model)
     if (spec === undefined) continue
     for (const waiting of Queue.lane(current.queue, model)) {
-      const decision = Decide.decide(current.view, queryOf(current, spec, waiting), now, current.options)
+      const query = queryOf(current, spec, waiting)
+      const decision = Decide.decide(current.view, query, now, current.options)
+      const crowded = decision._tag === "Wait" || (decision._tag === "Load" && decision.evict.length > 0)
+      // somebody makes room already
+      if (crowded && FleetView.isMovedFor(current.view, model)) break
+      // what waits is looked at whenever anything changes: moves are looked for less often
+      const soughtAt = decision._tag === "Wait" ? HashMap.get(current.movesSoughtAt, model) : Option.none()
+      const seekAt = Option.getOrElse(soughtAt, () => 0) + current.options.moveInterval
+      if (crowded && now < seekAt) wakeAt = Math.min(wakeAt, seekAt)
+      else if (crowded) {
+        const plan = Decide.moves(current.view, query, decision, now, current.options)
+        current = { ...current, movesSoughtAt: HashMap.set(current.movesSoughtAt, model, now) }
+        if (plan !== undefined) {
+          const started = startMove(current, plan, model, now)
+          commands.push(...started.commands)
+          current = { ...started.state, queue: Queue.turned(started.state.queue, model) }
+          break
+        }
+      }
       if (decision._tag === "Load") {
         const started = startLoad(current, spec, decision, "request", now)
         commands.push(...started.commands)

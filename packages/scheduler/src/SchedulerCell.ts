@@ -76,6 +76,9 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       case "Load":
         fork(load(command.plan))
         break
+      case "Retire":
+        fork(retire(command.replica))
+        break
       case "GiveUp": {
         const givenUp = loading.get(command.plan.replica)
         if (givenUp !== undefined) Deferred.unsafeDone(givenUp, Exit.void)
@@ -185,6 +188,18 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
         )
       })
     )
+
+  /** Its requests go on elsewhere, so it stops in the end whatever it computes: what can't be handed over is tried again there. */
+  const retire = (replica: ReplicaId): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const draining = Loading.draining(state, replica, true)
+      if (draining === undefined) return Effect.void
+      state = draining
+      return Effect.zipRight(
+        Effect.timeoutOption(Effect.zipRight(fleet.handOver(replica), idle(replica)), options.drainTimeout),
+        Effect.uninterruptible(evict(replica))
+      )
+    })
 
   const refreshModels = Effect.map(fleet.models, (now) => {
     if (now === specs) return

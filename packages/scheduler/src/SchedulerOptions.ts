@@ -29,6 +29,8 @@ export interface SchedulerOptions {
   /** A load that failed is tried again on that device after `backoffBase * 2^(failures - 1)`, at most `backoffCap`. */
   readonly backoffBase: number
   readonly backoffCap: number
+  /** How often at most moves are looked for that make room for a model that waits. */
+  readonly moveInterval: number
   /** Whether models are loaded that will probably be asked for soon. */
   readonly preload: boolean
   /** How often at most it is looked for such models. */
@@ -53,6 +55,7 @@ export const defaults: SchedulerOptions = {
   hold: 500,
   backoffBase: 1_000,
   backoffCap: 30_000,
+  moveInterval: 500,
   preload: false,
   preloadInterval: 1_000,
   preloadPause: 600_000

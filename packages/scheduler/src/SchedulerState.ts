@@ -75,6 +75,8 @@ export interface LoadPlan {
   readonly reservation: ReservationId
   readonly evict: ReadonlyArray<ReplicaId>
   readonly cause: LoadCause
+  /** Hands its requests over to the replica once that is ready, and leaves. */
+  readonly replaces: ReplicaId | null
 }
 
 export type Refusal =
@@ -105,6 +107,8 @@ export type Command =
   | Grant
   | Refuse
   | { readonly _tag: "Load"; readonly plan: LoadPlan }
+  /** Let a replica hand its requests over, and stop it: another of its model is ready. */
+  | { readonly _tag: "Retire"; readonly replica: ReplicaId }
   /** End a load under way: somebody needs its place who waits. */
   | { readonly _tag: "GiveUp"; readonly plan: LoadPlan }
   /** Release the slot's claim, then report it with `freed`. */
@@ -122,6 +126,8 @@ export interface SchedulerState {
   /** Exponentially weighted mean of how long a model's slots are held, for an honest `retry-after`. */
   readonly holdMillis: HashMap.HashMap<ModelId, number>
   readonly ahead: Ahead
+  /** When moves were looked for last that make room for a model. */
+  readonly movesSoughtAt: HashMap.HashMap<ModelId, number>
   /** Tells the claims of this scheduler from those of one before it. */
   readonly incarnation: string
   readonly nextTicket: number
@@ -143,6 +149,7 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
   slots: HashMap.empty(),
   heldBy: HashMap.empty(),
   holdMillis: HashMap.empty(),
+  movesSoughtAt: HashMap.empty(),
   ahead: { forecast: Forecast.empty, loads: [], loadedAt: HashMap.empty(), lookedAt: 0, lookAt: 0 },
   incarnation: now.toString(36),
   nextTicket: 0,

@@ -23,6 +23,8 @@ export interface LoadDecision {
   readonly device: DeviceId
   /** Leave first, to make room. */
   readonly evict: ReadonlyArray<ReplicaId>
+  /** What is lost with them; see `Eviction.Eviction`. */
+  readonly loss: number
   readonly score: number
 }
 
@@ -165,7 +167,7 @@ const freePlace = (
       if (Fit.spreadOver(view, spec, device) !== undefined || Fit.conflicts(view, spec, device).length > 0) continue
       const { total } = device.status.device
       const score = policy.load({ id, free: device.free, total, needed: spec.claim }, { cursor })
-      return { _tag: "Load", device: id, evict: [], score }
+      return { _tag: "Load", device: id, evict: [], loss: Number.NEGATIVE_INFINITY, score }
     }
     return undefined
   }
@@ -216,7 +218,7 @@ const roomMade = (
   const state = { cursor: FleetView.cursor(view, spec.id) }
   const free = device.free + eviction.bytes
   const score = policies[spec.policy].load({ id, free, total, needed: spec.claim }, state)
-  return { load: { _tag: "Load", device: id, evict: eviction.replicas, score }, until }
+  return { load: { _tag: "Load", device: id, evict: eviction.replicas, loss: eviction.loss, score }, until }
 }
 
 /** When the next failed replica will count as abandoned; `Infinity` if none will. */

@@ -162,6 +162,8 @@ class Run {
   private failedLoads = 0
   /** Requests that are still to come. */
   private coming = 0
+  /** Replaced, but somebody uses them: places are not handed over here, they are held to their end. */
+  private readonly retiring = new Set<ReplicaId>()
   private readonly ended = new Set<State.LoadPlan>()
   private evictions = 0
 
@@ -299,6 +301,11 @@ class Run {
       case "Load":
         this.load(command.plan)
         return
+      case "Retire":
+        this.state = Loading.draining(this.state, command.replica, true) ?? this.state
+        this.retiring.add(command.replica)
+        this.retire()
+        return
       case "GiveUp":
         this.giveUp(command.plan)
         return
@@ -351,6 +358,7 @@ class Run {
     this.end(ticket, { end: "completed", refusal: undefined, retryAfterSeconds: undefined })
     this.settle(Slots.freed(ending.state, ending.slot, served, this.now))
     for (const plan of [...this.makingRoom]) this.makeRoom(plan)
+    this.retire()
   }
 
   /** Bytes claimed of the device, over time. */
@@ -380,11 +388,9 @@ class Run {
     if (busy || !this.makingRoom.delete(plan)) return
     for (const id of plan.evict) {
       const entry = FleetView.replica(this.state.view, id)
-      const ledger = entry && this.ledgers.get(entry.status.device)
-      if (entry === undefined || ledger === undefined) continue
-      this.account(entry.status.device, Ledger.release(ledger, entry.status.reservation))
+      if (entry === undefined) continue
       this.evictions += 1
-      this.settle(Loading.stopped(this.state, id, this.now))
+      this.stop(id, entry)
     }
     const { device, replica, reservation, spec } = plan
     const ledger = this.ledgers.get(device)
@@ -420,6 +426,23 @@ class Run {
       order,
       happening: { _tag: "LoadEnds", plan, failure }
     })
+  }
+
+  /** Stops those that have been replaced and that nobody uses any more. */
+  private retire(): void {
+    for (const id of [...this.retiring]) {
+      const entry = FleetView.replica(this.state.view, id)
+      if (entry !== undefined && entry.taken > 0) continue
+      this.retiring.delete(id)
+      if (entry !== undefined) this.stop(id, entry)
+    }
+  }
+
+  private stop(id: ReplicaId, { status: { device, reservation } }: FleetView.ReplicaEntry): void {
+    const ledger = this.ledgers.get(device)
+    if (ledger === undefined) return
+    this.account(device, Ledger.release(ledger, reservation))
+    this.settle(Loading.stopped(this.state, id, this.now))
   }
 
   private giveUp(plan: State.LoadPlan): void {

@@ -76,9 +76,10 @@ export class FleetSnapshot extends Schema.Class<FleetSnapshot>("FleetSnapshot")(
 }) {}
 
 /**
- * Why a replica is loaded: a request waits for it, so many of its model are kept, or its model will probably be asked for soon.
+ * Why a replica is loaded: a request waits for it, so many of its model are kept, its model will probably be asked for soon, or it takes
+ * the place of one whose device is needed for another model.
  */
-export const LoadCause = Schema.Literal("request", "keep", "preload")
+export const LoadCause = Schema.Literal("request", "keep", "preload", "move")
 export type LoadCause = typeof LoadCause.Type
 
 /** What happened, in order; enough to replay the decisions. */
@@ -103,7 +104,9 @@ export const SchedulerEvent = Schema.Union(
     replica: ReplicaId,
     reservation: ReservationId,
     evict: Schema.Array(ReplicaId),
-    cause: Schema.optionalWith(LoadCause, { default: () => "request" as const })
+    cause: Schema.optionalWith(LoadCause, { default: () => "request" as const }),
+    /** The one that hands its requests over and leaves once this is ready. */
+    replaces: Schema.optionalWith(Schema.NullOr(ReplicaId), { default: () => null })
   }),
   Schema.TaggedStruct("Evicted", { at: Millis, replica: ReplicaId }),
   Schema.TaggedStruct("LoadEnded", { at: Millis, replica: ReplicaId, failure: Schema.NullOr(Schema.String) })
