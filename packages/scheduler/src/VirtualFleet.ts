@@ -11,6 +11,7 @@ import type { DeviceId, ModelId, ReplicaId, RequestId, ReservationId } from "@he
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import { Placement, type SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
+import { Agenda } from "./Agenda.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Ledger from "./Ledger.ts"
 import * as Loading from "./Loading.ts"
@@ -92,59 +93,11 @@ type Happening =
   | { readonly _tag: "DrainTimeout"; readonly plan: State.LoadPlan }
   | { readonly _tag: "Wakes" }
 
-interface Scheduled {
-  readonly at: number
-  readonly order: number
-  readonly happening: Happening
-}
-
-/** A binary heap: the earliest first, and at one instant those of the lower order. */
-class Agenda {
-  private readonly heap: Array<Scheduled> = []
-
-  private before(a: Scheduled, b: Scheduled): boolean {
-    return a.at < b.at || (a.at === b.at && a.order < b.order)
-  }
-
-  add(entry: Scheduled): void {
-    let index = this.heap.push(entry) - 1
-    while (index > 0) {
-      const above = (index - 1) >> 1
-      const parent = this.heap[above]
-      if (parent === undefined || !this.before(entry, parent)) break
-      this.heap[index] = parent
-      index = above
-    }
-    this.heap[index] = entry
-  }
-
-  next(): Scheduled | undefined {
-    const first = this.heap[0]
-    const last = this.heap.pop()
-    if (first === undefined || last === undefined || this.heap.length === 0) return first
-    let index = 0
-    for (;;) {
-      let below = 2 * index + 1
-      let child = this.heap[below]
-      const other = this.heap[below + 1]
-      if (child !== undefined && other !== undefined && this.before(other, child)) {
-        below += 1
-        child = other
-      }
-      if (child === undefined || !this.before(child, last)) break
-      this.heap[index] = child
-      index = below
-    }
-    this.heap[index] = last
-    return first
-  }
-}
-
 /** After everything of the same instant that was recorded or asked for. */
 const lastOrder = Number.MAX_SAFE_INTEGER
 
 class Run {
-  private readonly agenda = new Agenda()
+  private readonly agenda = new Agenda<Happening>()
   private readonly events: Array<SchedulerEvent> = []
   private readonly outcomes: Array<Outcome> = []
   private readonly ledgers = new Map<DeviceId, Ledger.Ledger>()
