@@ -79,7 +79,6 @@ const sentence = (
   decision: Decide.Decision,
   plan: Defrag.Plan | undefined
 ): string => {
-  if (plan !== undefined) return movesText(plan)
   switch (decision._tag) {
     case "Placed": {
       const { replica, device } = decision.replica.status
@@ -88,12 +87,16 @@ const sentence = (
       return ahead ? `${slots}, loaded ahead of requests because it will probably be asked for` : slots
     }
     case "Load": {
+      if (plan !== undefined) return movesText(plan)
       const free = formatBytes(FleetView.device(view, decision.device)?.free ?? 0)
       const needs = `fits on ${decision.device}: needs ${formatBytes(spec.claim)}, ${free} free`
       return decision.evict.length === 0 ? needs : `${needs}, once ${decision.evict.join(" and ")} made room`
     }
     case "Wait":
-      return `waits: ${texts(decision.reasons) || "no device is known yet"}`
+      return [
+        `waits: ${texts(decision.reasons) || "no device is known yet"}`,
+        ...(plan === undefined ? [] : [`it ${movesText(plan)}`])
+      ].join("; ")
     case "Broken":
       return `cannot be loaded: ${decision.error.reason}`
     case "Replaced":
@@ -121,18 +124,16 @@ export const explain = (
   const patient = { ...query, since: now - options.patience }
   const plan = Decide.moves(view, patient, decision, now, options)
   const chosen =
-    plan !== undefined
-      ? plan.device
-      : decision._tag === "Placed"
-        ? decision.replica.status.device
-        : decision._tag === "Load"
-          ? decision.device
-          : null
+    decision._tag === "Placed"
+      ? decision.replica.status.device
+      : decision._tag === "Load"
+        ? (plan ?? decision).device
+        : null
   const entries = [...view.devices].sort(([a], [b]) => compareIds(a, b))
   return new Explanation({
     model: spec.id,
     policy: spec.policy,
-    decision: plan === undefined ? decisions[decision._tag] : "placed",
+    decision: decisions[decision._tag],
     chosen,
     devices: entries.map(([device, entry]) => {
       const { action, evict, replica, score, reasons } = verdict(view, spec, own, entry, wanted, now, options)

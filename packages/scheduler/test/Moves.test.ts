@@ -77,8 +77,8 @@ describe("a model that fits on no device, though enough memory is free in all", 
               expect((yield* place(name, a, [replica])).replica).toBe("local/cpu:1/a#0")
             }
           }).pipe(Effect.orDie)
-        expect((yield* scheduler.Explain({ model: large.id })).summary).toBe(
-          "large would fit on local/cpu:0 once local/cpu:0/a#0 has moved to local/cpu:1"
+        expect((yield* scheduler.Explain({ model: large.id })).summary).toContain(
+          "it would fit on local/cpu:0 once local/cpu:0/a#0 has moved to local/cpu:1"
         )
         const waiting = yield* Effect.fork(place("4", large))
         yield* TestClock.adjust(3_000)
