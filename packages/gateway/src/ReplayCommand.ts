@@ -21,10 +21,12 @@ const devices = Options.text("devices").pipe(
   Options.withDescription("Other devices, each with its memory: cpu:0=4GiB,cuda:0=24GiB. Default: those of the log."),
   Options.optional
 )
-const preload = Options.boolean("preload").pipe(
-  Options.withDescription("Load ahead of requests what will probably be asked for. Default: as when the log was made.")
+const preload = Options.choice("preload", ["on", "off"]).pipe(
+  Options.withDescription(
+    "Whether to load ahead of requests what will probably be asked for. Default: as the log was made."
+  ),
+  Options.optional
 )
-const noPreload = Options.boolean("no-preload").pipe(Options.withDescription("Load nothing ahead of requests."))
 const json = Options.boolean("json").pipe(Options.withDescription("Print the figures as JSON."))
 
 const node = NodeId.make("local")
@@ -166,11 +168,7 @@ export const replayCommand = Command.make(
               })
           )
       })
-      if (preload && noPreload) {
-        const message = "--preload and --no-preload can't both be."
-        return yield* new CommandFailure({ message, exitCode: exitCodes.usage })
-      }
-      const asked = preload ? true : noPreload ? false : undefined
+      const asked = Option.getOrUndefined(Option.map(preload, (wanted) => wanted === "on"))
       const course = (preload: boolean, others?: ReadonlyArray<Device>) =>
         figuresOf(VirtualFleet.run(worldOf(known, { ...defaults, preload }, others)))
       const recorded = course(known.preload)
@@ -189,6 +187,6 @@ export const replayHelp: CommandHelp = {
   examples: [
     ["helixflow replay .helix/decisions.jsonl", "what happened, in figures"],
     ["helixflow replay .helix/decisions.jsonl --devices cpu:0=4GiB,cuda:0=24GiB", "and what would have"],
-    ["helixflow replay .helix/decisions.jsonl --preload", "whether loading ahead would have helped"]
+    ["helixflow replay .helix/decisions.jsonl --preload on", "whether loading ahead would have helped"]
   ]
 }

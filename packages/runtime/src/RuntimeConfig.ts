@@ -150,7 +150,7 @@ export const settings = {
       "`on`: models are loaded that will probably be asked for soon, by the hour of the week and by what tenants ask for one after the " +
       "other, where memory is free or idle models are worth less ([scheduler.md](scheduler.md#loading-ahead)). Off unless asked for, " +
       "because a load takes a disk and processors from what computes, and pays only where requests have a rhythm: " +
-      "`helixflow replay decisions.jsonl --preload` says whether yours have.",
+      "`helixflow replay decisions.jsonl --preload on` says whether yours have.",
     fallback: () => false,
     parse: (text) =>
       text === "on" || text === "off"

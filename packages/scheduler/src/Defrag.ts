@@ -10,6 +10,7 @@
  * (best-fit decreasing); where it fits on none, others make room for it there first. The search is exhaustive up to `mostMoves`, and ends
  * with the best that it has found after `mostSteps`. Of the fleet, the `mostDevices` are looked at that have the largest share free.
  */
+import type { DeviceKind } from "@helixflow/schema/Device"
 import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import * as DeviceIndex from "./DeviceIndex.ts"
@@ -20,8 +21,10 @@ import { compareIds } from "./Policy.ts"
 
 export const mostMoves = 3
 export const mostDevices = 64
-/** Pairs of a replica and a device. */
-const mostSteps = 20_000
+/** Replicas that are tried to be moved, each counting more where there are more devices that it could go to. */
+const mostSteps = 1_000
+/** Of those that a replica fits on, and of those that it would fit on if others left. */
+const mostDestinations = 8
 
 export interface Move {
   readonly replica: ReplicaId
@@ -42,19 +45,32 @@ export interface Plan {
 interface Place {
   readonly entry: FleetView.DeviceEntry
   readonly id: DeviceId
+  readonly kind: DeviceKind
+  /** Its place in the order of ids. */
+  rank: number
   free: number
+  /** It loads a model, so nothing else can be loaded. */
+  loading: boolean
   readonly pieces: Set<Piece>
+  /** The models of those that can't move. */
+  readonly stays: Array<ModelSpec>
+}
+
+/** A model that is to be on some device. */
+interface Wanted {
+  readonly spec: ModelSpec
+  readonly takes: number
+  readonly failures: ReadonlyMap<DeviceId, FleetView.LoadFailure>
 }
 
 /** A replica that may move. */
-interface Piece {
+interface Piece extends Wanted {
   readonly entry: FleetView.ReplicaEntry
-  readonly spec: ModelSpec
-  /** Bytes that it takes where it goes, and that it leaves free where it was. */
-  readonly takes: number
+  /** Bytes that it leaves free where it was. */
   readonly leaves: number
   readonly cost: number
-  readonly home: Place
+  /** Its place in the order of ids on its device. */
+  readonly rank: number
   moved: boolean
 }
 
@@ -65,29 +81,44 @@ interface Piece {
 const isMovable = (entry: FleetView.ReplicaEntry, spec: ModelSpec): boolean =>
   entry.life === "running" && FleetView.stateOf(entry) === "ready" && (entry.taken === 0 || !spec.external)
 
+/** Whether the one may not be on a device with the other. */
+const areApart = (spec: ModelSpec, other: ModelSpec): boolean =>
+  other.id === spec.id
+    ? spec.placing.spread
+    : other.placing.notBeside.includes(spec.id) || spec.placing.notBeside.includes(other.id)
+
 const look = (view: FleetView.FleetView): ReadonlyArray<Place> => {
   const places: Array<Place> = []
   for (const { id } of DeviceIndex.inOrder(FleetIndex.indexOf(view), () => true, "share", 0)) {
     const entry = FleetView.device(view, id)
     if (entry === undefined) continue
-    const place: Place = { entry, id, free: entry.free, pieces: new Set() }
-    for (const id of FleetView.replicasOn(view, place.id)) {
+    const { kind } = entry.status.device
+    const place: Place = { entry, id, kind, rank: 0, free: entry.free, loading: false, pieces: new Set(), stays: [] }
+    for (const id of [...FleetView.replicasOn(view, place.id)].sort(compareIds)) {
       const replica = FleetView.replica(view, id)
       const spec = replica && FleetView.model(view, replica.status.model)
-      if (replica === undefined || spec === undefined || !isMovable(replica, spec)) continue
+      if (replica === undefined || spec === undefined) continue
+      if (FleetView.stateOf(replica) === "loading") place.loading = true
+      if (!isMovable(replica, spec)) {
+        // one that failed and was not brought back leaves with any load
+        if (replica.status.state !== "failed") place.stays.push(spec)
+        continue
+      }
       place.pieces.add({
         entry: replica,
         spec,
         takes: spec.claim,
+        failures: FleetView.failuresOf(view, spec.id),
         leaves: FleetView.bytesOf(view, replica),
         cost: FleetView.reloadMillisOf(view, replica),
-        home: place,
+        rank: place.pieces.size,
         moved: false
       })
     }
     places.push(place)
     if (places.length >= mostDevices) break
   }
+  for (const [rank, place] of [...places].sort((a, b) => compareIds(a.id, b.id)).entries()) place.rank = rank
   return places
 }
 
@@ -97,49 +128,22 @@ type Then = (left: number, spent: number) => void
 class Search {
   best: Plan | undefined
   private readonly path: Array<Move> = []
-  private readonly movable: ReadonlySet<ReplicaId>
   private steps = 0
 
   constructor(
-    private readonly view: FleetView.FleetView,
     private readonly places: ReadonlyArray<Place>,
     private bound: number,
     private readonly now: number
-  ) {
-    this.movable = new Set(places.flatMap(({ pieces }) => Array.from(pieces, ({ entry }) => entry.status.replica)))
-  }
+  ) {}
 
-  /** Whether the model may be on the device, memory aside and beside those that stay there. */
-  private readonly allowed = new Map<string, boolean>()
-  private isAllowed(spec: ModelSpec, { entry, id }: Place): boolean {
-    const key = `${spec.id} ${id}`
-    const known = this.allowed.get(key)
-    if (known !== undefined) return known
-    const { device } = entry.status
-    const failure = FleetView.failuresOf(this.view, spec.id).get(id)
-    const stays = (replica: ReplicaId | undefined) => replica !== undefined && !this.movable.has(replica)
-    const allowed =
-      Fit.suits(spec, device) &&
-      Fit.isPinnedTo(spec, device) &&
-      spec.claim <= device.total &&
-      FleetView.loadingOn(this.view, id) === undefined &&
-      (failure === undefined || failure.until <= this.now) &&
-      !stays(Fit.spreadOver(this.view, spec, entry)) &&
-      !Fit.conflicts(this.view, spec, entry).some(stays)
-    this.allowed.set(key, allowed)
-    return allowed
-  }
-
-  /** And beside those that may move and are there now. */
-  private suits(spec: ModelSpec, place: Place): boolean {
-    if (!this.isAllowed(spec, place)) return false
-    for (const { spec: other } of place.pieces) {
-      const apart =
-        other.id === spec.id
-          ? spec.placing.spread
-          : other.placing.notBeside.includes(spec.id) || spec.placing.notBeside.includes(other.id)
-      if (apart) return false
-    }
+  /** Whether the model may be on the device now, free memory aside. */
+  private suits({ failures, spec, takes }: Wanted, place: Place): boolean {
+    const { device } = place.entry.status
+    if (place.loading || takes > device.total || !Fit.suits(spec, device) || !Fit.isPinnedTo(spec, device)) return false
+    const failure = failures.get(device.id)
+    if (failure !== undefined && failure.until > this.now) return false
+    for (const other of place.stays) if (areApart(spec, other)) return false
+    for (const { spec: other } of place.pieces) if (areApart(spec, other)) return false
     return true
   }
 
@@ -150,15 +154,17 @@ class Search {
       return
     }
     if (left === 0) return
-    const leaving = [...place.pieces].filter(({ moved }) => !moved)
-    leaving.sort((a, b) => b.leaves - a.leaves || compareIds(a.entry.status.replica, b.entry.status.replica))
+    const leaving: Array<Piece> = []
+    for (const piece of place.pieces) if (!piece.moved && spent + piece.cost < this.bound) leaving.push(piece)
+    leaving.sort((a, b) => b.leaves - a.leaves || a.rank - b.rank)
     for (const piece of leaving) {
+      if (this.steps++ > mostSteps) return
       if (spent + piece.cost >= this.bound) continue
       if (left === 1 && place.free + piece.leaves < needed) break
       if (left === 1 && !this.places.some((to) => to !== place && to.free >= piece.takes)) continue
       for (const to of this.destinations(piece, place, left)) {
         this.vacate(to, piece.takes, left - 1, spent + piece.cost, (left, spent) => {
-          if (piece.moved || spent >= this.bound || !this.suits(piece.spec, to)) return
+          if (piece.moved || spent >= this.bound || !this.suits(piece, to)) return
           this.move(piece, place, to)
           this.vacate(place, needed, left, spent, then)
           this.undo(piece, place, to)
@@ -167,24 +173,28 @@ class Search {
     }
   }
 
-  /** Where the piece may go, the best fit first, then where others would have to leave. */
+  /** Where the piece may go: the best fits first, then where least is missing, if others may leave for it. */
   private destinations(piece: Piece, from: Place, left: number): ReadonlyArray<Place> {
-    const { kind } = from.entry.status.device
-    this.steps += this.places.length
-    if (this.steps > mostSteps) return []
-    return this.places
-      .filter(
-        (to) =>
-          to !== from &&
-          (to.free >= piece.takes || left > 1) &&
-          to.entry.status.device.kind === kind &&
-          this.suits(piece.spec, to)
-      )
-      .sort((a, b) => {
-        const [lacksA, lacksB] = [a.free < piece.takes, b.free < piece.takes]
-        if (lacksA !== lacksB) return lacksA ? 1 : -1
-        return (lacksA ? b.free - a.free : a.free - b.free) || compareIds(a.id, b.id)
-      })
+    this.steps += this.places.length / mostDestinations
+    const fits: Array<Place> = []
+    const lacks: Array<Place> = []
+    for (const to of this.places) {
+      if (to === from || to.kind !== from.kind) continue
+      if (to.free >= piece.takes) fits.push(to)
+      else if (left > 1) lacks.push(to)
+    }
+    fits.sort((a, b) => a.free - b.free || a.rank - b.rank)
+    lacks.sort((a, b) => b.free - a.free || a.rank - b.rank)
+    return [...this.suitable(piece, fits), ...this.suitable(piece, lacks)]
+  }
+
+  private suitable(piece: Piece, places: ReadonlyArray<Place>): ReadonlyArray<Place> {
+    const found: Array<Place> = []
+    for (const place of places) {
+      if (found.length === mostDestinations) break
+      if (this.suits(piece, place)) found.push(place)
+    }
+    return found
   }
 
   private move(piece: Piece, from: Place, to: Place): void {
@@ -206,11 +216,10 @@ class Search {
   }
 
   /** Looks for a cheaper plan with so many moves at most. */
-  run(spec: ModelSpec, targets: ReadonlyArray<Place>, moves: number): void {
+  run(wanted: Wanted, targets: ReadonlyArray<Place>, moves: number): void {
     for (const target of targets) {
-      if (!this.isAllowed(spec, target)) continue
-      this.vacate(target, spec.claim, moves, 0, (_, cost) => {
-        if (!this.suits(spec, target)) return
+      this.vacate(target, wanted.takes, moves, 0, (_, cost) => {
+        if (!this.suits(wanted, target)) return
         this.bound = cost
         this.best = { moves: [...this.path], device: target.id, cost }
       })
@@ -224,13 +233,15 @@ class Search {
  */
 export const plan = (view: FleetView.FleetView, spec: ModelSpec, limit: number, now: number): Plan | undefined => {
   const places = look(view)
+  const wanted: Wanted = { spec, takes: spec.claim, failures: FleetView.failuresOf(view, spec.id) }
   const asked = places.filter(
     ({ entry: { status } }) => Fit.suits(spec, status.device) && Fit.isPinnedTo(spec, status.device)
   )
   const free = places.reduce((sum, { free }) => sum + Math.max(0, free), 0)
-  if (free < spec.claim || asked.some(({ free }) => free >= spec.claim)) return undefined
-  const targets = [...asked].sort((a, b) => b.free - a.free || compareIds(a.id, b.id))
-  const search = new Search(view, places, limit, now)
-  for (let moves = 1; moves <= mostMoves; moves++) search.run(spec, targets, moves)
+  if (free < wanted.takes || asked.some(({ free }) => free >= wanted.takes)) return undefined
+  const targets = asked.filter(({ entry, loading }) => !loading && wanted.takes <= entry.status.device.total)
+  targets.sort((a, b) => b.free - a.free || a.rank - b.rank)
+  const search = new Search(places, limit, now)
+  for (let moves = 1; moves <= mostMoves; moves++) search.run(wanted, targets, moves)
   return search.best
 }

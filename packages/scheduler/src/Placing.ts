@@ -240,12 +240,14 @@ const serveWaiting = (state: SchedulerState, now: number): Step => {
       // somebody makes room already
       if (crowded && FleetView.isMovedFor(current.view, model)) break
       // what waits is looked at whenever anything changes: moves are looked for less often
-      const soughtAt = decision._tag === "Wait" ? HashMap.get(current.movesSoughtAt, model) : Option.none()
-      const seekAt = Option.getOrElse(soughtAt, () => 0) + current.options.moveInterval
+      const { moveInterval, moveRetry } = current.options
+      const { at, of } = current.movesSought
+      const before = Option.getOrElse(HashMap.get(of, model), () => Number.NEGATIVE_INFINITY)
+      const seekAt = decision._tag === "Wait" ? Math.max(at + moveInterval, before + moveRetry) : now
       if (crowded && now < seekAt) wakeAt = Math.min(wakeAt, seekAt)
       else if (crowded) {
         const plan = Decide.moves(current.view, query, decision, now, current.options)
-        current = { ...current, movesSoughtAt: HashMap.set(current.movesSoughtAt, model, now) }
+        current = { ...current, movesSought: { at: now, of: HashMap.set(of, model, now) } }
         if (plan !== undefined) {
           const started = startMove(current, plan, model, now)
           commands.push(...started.commands)

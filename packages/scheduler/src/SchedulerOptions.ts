@@ -29,8 +29,9 @@ export interface SchedulerOptions {
   /** A load that failed is tried again on that device after `backoffBase * 2^(failures - 1)`, at most `backoffCap`. */
   readonly backoffBase: number
   readonly backoffCap: number
-  /** How often at most moves are looked for that make room for a model that waits. */
+  /** How often at most moves are looked for that make room for models that wait; and for the same one. */
   readonly moveInterval: number
+  readonly moveRetry: number
   /** Whether models are loaded that will probably be asked for soon. */
   readonly preload: boolean
   /** How often at most it is looked for such models. */
@@ -55,7 +56,8 @@ export const defaults: SchedulerOptions = {
   hold: 500,
   backoffBase: 1_000,
   backoffCap: 30_000,
-  moveInterval: 500,
+  moveInterval: 50,
+  moveRetry: 500,
   preload: false,
   preloadInterval: 1_000,
   preloadPause: 600_000

@@ -126,8 +126,8 @@ export interface SchedulerState {
   /** Exponentially weighted mean of how long a model's slots are held, for an honest `retry-after`. */
   readonly holdMillis: HashMap.HashMap<ModelId, number>
   readonly ahead: Ahead
-  /** When moves were looked for last that make room for a model. */
-  readonly movesSoughtAt: HashMap.HashMap<ModelId, number>
+  /** When moves were looked for last that make room for a model that waits: for any, and for each. */
+  readonly movesSought: { readonly at: number; readonly of: HashMap.HashMap<ModelId, number> }
   /** Tells the claims of this scheduler from those of one before it. */
   readonly incarnation: string
   readonly nextTicket: number
@@ -149,7 +149,7 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
   slots: HashMap.empty(),
   heldBy: HashMap.empty(),
   holdMillis: HashMap.empty(),
-  movesSoughtAt: HashMap.empty(),
+  movesSought: { at: 0, of: HashMap.empty() },
   ahead: { forecast: Forecast.empty, loads: [], loadedAt: HashMap.empty(), lookedAt: 0, lookAt: 0 },
   incarnation: now.toString(36),
   nextTicket: 0,
