@@ -303,6 +303,19 @@ describe("ContinuousBatching", () => {
     for (const other of ["2", "3"]) expect(found.get(other)).toBe(200)
   })
 
+  it("computes the prompt of several choices once", async () => {
+    const { engine, decoder } = makeEngine(4, 99)
+    const prompt = promptOf(1, 90)
+    for (const choice of [0, 1, 2]) engine.submit({ ...sequence(`${choice}`, prompt), choice })
+    const { transcripts } = await drain(engine)
+    const computed = decoder.calls.filter((call) => /^(prefill|begin)/.test(call))
+    // 88 tokens are in whole blocks
+    expect(computed).toEqual(["prefill 90", "prefill 2", "prefill 2"])
+    for (const choice of [0, 1, 2]) {
+      expect(transcripts.get(`${choice}`)?.tokens).toEqual(completionOf(prompt, 24))
+    }
+  })
+
   it("computes only what is new in the next turn of a conversation", async () => {
     const { engine, decoder } = makeEngine(1, 99)
     const first = promptOf(1, 50)
