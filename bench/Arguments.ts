@@ -2,6 +2,8 @@
 import { parseArgs } from "node:util"
 
 export const { profile, rows } = parseArgs({
+  // what is compared has its own, by place
+  allowPositionals: true,
   options: {
     /** A folder for a CPU profile of every server that is measured. */
     profile: { type: "string" },
