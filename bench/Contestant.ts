@@ -134,7 +134,7 @@ const warm = async ({ run }: Contestant, { vocabulary }: EngineModel) => {
 }
 
 /** How often a model is measured: tiny ones take little, and vary more. */
-export const roundsOf = (model: EngineModel, few = 3): number => (model.name === "helix-demo" ? 5 * few : few)
+export const roundsOf = (model: EngineModel, few = 3): number => (model.name === "helix-demo" ? 3 * few : few)
 
 /** The medians of alternating rounds, in the order of the contestants, after a warm-up. */
 export const compare = async (

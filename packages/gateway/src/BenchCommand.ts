@@ -142,7 +142,7 @@ const engine = Command.make("engine", { parts }, ({ parts }) =>
     if (code !== 0) return yield* new CommandFailure({ message: "", exitCode: code })
   }).pipe(interruptible)
 ).pipe(
-  Command.withDescription("Measure the engine beside what it is compared with, in a checkout: about twelve minutes.")
+  Command.withDescription("Measure the engine beside what it is compared with, in a checkout: a quarter of an hour.")
 )
 
 export const benchCommand = Command.make("bench").pipe(
