@@ -13,6 +13,7 @@ import * as InProcess from "@helixflow/runtime/InProcess"
 import { KeyStore } from "@helixflow/runtime/KeyStore"
 import * as Quarantine from "@helixflow/runtime/Quarantine"
 import { Runtime } from "@helixflow/runtime/Runtime"
+import { Services } from "@helixflow/runtime/Services"
 import * as Session from "@helixflow/runtime/SessionActor"
 import * as Sessions from "@helixflow/runtime/Sessions"
 import * as Storage from "@helixflow/runtime/Storage"
@@ -44,8 +45,12 @@ const runtime = Layer.scoped(
             scheduler: Effect.succeed(scheduler),
             replica: () => Effect.succeed(replica),
             model: stub.model,
-            continuation: { attempts: 1, millis: 1_000 },
-            isolation: { alone: (_model, use) => use(Option.none()) },
+            continuation: { attempts: 1, millis: 1_000, totalMillis: 1_000 },
+            isolation: {
+              alone: (_model, use) => use(Option.none()),
+              crashedOn: () => undefined,
+              cells: Effect.succeed([])
+            },
             quarantine,
             conversations,
             ...hosted
@@ -53,7 +58,8 @@ const runtime = Layer.scoped(
           { name: session }
         ),
       retention: Duration.minutes(10),
-      maxBytes: 2 ** 30
+      maxBytes: 2 ** 30,
+      services: yield* Services
     })
     return Runtime.of({ ...stub, sessions })
   })
@@ -67,9 +73,10 @@ const tellPort = Layer.effectDiscard(
 
 const program = Layer.merge(Gateway.layer, tellPort).pipe(
   Layer.provide(runtime),
-  Layer.provide(HttpListener.layer(Http.createServer, { port: 0, host: "127.0.0.1" })),
+  Layer.provide(HttpListener.layer("http-listener", Http.createServer, { port: 0, host: "127.0.0.1" })),
   Layer.provide(Identity.layerBootstrap(Redacted.make(key))),
   Layer.provide(ApiKeys.layer),
+  Layer.provide(Services.layerAlone),
   Layer.provide(KeyStore.layer),
   Layer.provide(Storage.layerSqlite(file)),
   Layer.provide(

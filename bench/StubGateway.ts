@@ -12,6 +12,7 @@ import * as HttpListener from "@helixflow/gateway/HttpListener"
 import * as StubRuntime from "@helixflow/gateway/StubRuntime"
 import { KeyStore } from "@helixflow/runtime/KeyStore"
 import { Runtime } from "@helixflow/runtime/Runtime"
+import { Services } from "@helixflow/runtime/Services"
 import * as Storage from "@helixflow/runtime/Storage"
 import type { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
 import { Chunk, Effect, Exit, Layer, Mailbox, Redacted } from "effect"
@@ -62,9 +63,10 @@ const tellPort = Layer.effectDiscard(
 
 const program = Layer.merge(Gateway.layer, tellPort).pipe(
   Layer.provide(runtime),
-  Layer.provide(HttpListener.layer(Http.createServer, { port: 0, host: "127.0.0.1" })),
+  Layer.provide(HttpListener.layer("http-listener", Http.createServer, { port: 0, host: "127.0.0.1" })),
   Layer.provide(Identity.layerBootstrap(Redacted.make(key))),
   Layer.provide(ApiKeys.layer),
+  Layer.provide(Services.layerAlone),
   Layer.provide(KeyStore.layer),
   Layer.provide(Storage.layerMemory)
 )

@@ -8,6 +8,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { type ApiKey, digestOf, type KeyLimits, KeyStore } from "@helixflow/runtime/KeyStore"
+import { Services } from "@helixflow/runtime/Services"
 import { KeyNotFound, type StorageUnavailable, Unauthenticated } from "@helixflow/schema/Errors"
 import { Clock, Context, Effect, Layer, Option, Redacted, Schedule } from "effect"
 import { admissionOf } from "./Admission.ts"
@@ -45,7 +46,7 @@ export class ApiKeys extends Context.Tag("@helixflow/gateway/ApiKeys")<
     ) => Effect.Effect<Option.Option<PrincipalShape>, Unauthenticated | StorageUnavailable>
   }
 >() {
-  static readonly layer: Layer.Layer<ApiKeys, never, KeyStore> = Layer.scoped(
+  static readonly layer: Layer.Layer<ApiKeys, never, KeyStore | Services> = Layer.scoped(
     this,
     Effect.suspend(() => make)
   )
@@ -86,7 +87,7 @@ const make = Effect.gen(function* () {
     )
   })
   yield* Effect.addFinalizer(() => Effect.ignore(noteUse))
-  yield* Effect.ignore(noteUse).pipe(Effect.schedule(Schedule.spaced(noteInterval)), Effect.forkScoped)
+  yield* (yield* Services).add("key-use", Effect.schedule(Effect.ignore(noteUse), Schedule.spaced(noteInterval)))
 
   const forget = (id: string) => {
     revocations++

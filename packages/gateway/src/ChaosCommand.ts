@@ -9,12 +9,14 @@ import { HttpClientRequest } from "@effect/platform"
 import { LocalDevices } from "@helixflow/runtime/LocalDevices"
 import { ModelStore } from "@helixflow/runtime/ModelStore"
 import { RuntimeConfig, settings } from "@helixflow/runtime/RuntimeConfig"
-import { Clock, Console, Effect, Layer, Option, Schedule, Schema, Stream } from "effect"
+import { Clock, Console, Effect, Layer, Option, Schedule, Schema } from "effect"
+import * as ChaosClient from "./ChaosClient.ts"
 import { type Blow, blows, type Harm, type Question, questions } from "./ChaosPlan.ts"
-import { type Answer, deviations, type Footprint, type Outcome, summary } from "./ChaosReport.ts"
+import { deviations, type Outcome, type Sample, summary } from "./ChaosReport.ts"
 import * as ChaosServer from "./ChaosServer.ts"
 import { CommandFailure, exitCodes, failed, interruptible } from "./CommandFailure.ts"
 import type { CommandHelp } from "./CommandHelp.ts"
+import { DeviceList } from "./DevicesApi.ts"
 import { ServerClient } from "./ServerClient.ts"
 
 const Whole = (least: number, most: number) => Schema.NumberFromString.pipe(Schema.int(), Schema.between(least, most))
@@ -45,39 +47,14 @@ const options = {
     Options.withAlias("m"),
     Options.withDescription("The model. Default: helix-demo."),
     Options.withDefault("helix-demo")
+  ),
+  embedder: Options.text("embedder").pipe(
+    Options.withDescription(
+      "The model for embeddings; they are not asked for where it is not there. Default: helix-demo-embed."
+    ),
+    Options.withDefault("helix-demo-embed")
   )
 }
-
-/** A stream that hangs is a failure too. */
-const patience = "5 minutes"
-
-const ask = ({ maxTokens, messages, seed, temperature }: Question) =>
-  Effect.gen(function* () {
-    const client = yield* ServerClient
-    let answer: Answer = { text: "", promptTokens: 0, completionTokens: 0, finish: null }
-    yield* client
-      .chat({
-        model: ChaosServer.modelName,
-        messages,
-        temperature: Option.some(temperature),
-        maxTokens: Option.some(maxTokens),
-        seed,
-        ignoreEos: true
-      })
-      .pipe(
-        Stream.runForEach(({ choices: [choice], usage }) =>
-          Effect.sync(() => {
-            answer = {
-              text: answer.text + (choice?.delta.content ?? ""),
-              finish: choice?.finish_reason ?? answer.finish,
-              promptTokens: usage?.prompt_tokens ?? answer.promptTokens,
-              completionTokens: usage?.completion_tokens ?? answer.completionTokens
-            }
-          })
-        )
-      )
-    return answer
-  }).pipe(Effect.timeoutFail({ duration: patience, onTimeout: () => failed("it did not end within 5 minutes") }))
 
 const send = (pid: number, signal: NodeJS.Signals) =>
   Effect.sync(() => {
@@ -129,11 +106,24 @@ const harm = (server: ChaosServer.ChaosServer, plan: ReadonlyArray<Blow>) =>
     return done
   }).pipe(Effect.scoped)
 
-const footprint = (server: ChaosServer.ChaosServer): Effect.Effect<Footprint> =>
-  Effect.delay(
-    Effect.sync(() => ({ descriptors: server.descriptors(), residentBytes: server.residentBytes() })),
-    "1 second"
-  )
+const sample = (server: ChaosServer.ChaosServer, since: number): Effect.Effect<Sample> =>
+  Effect.map(Clock.currentTimeMillis, (now) => ({
+    at: now - since,
+    descriptors: server.descriptors(),
+    workers: server.workers().length,
+    residentBytes: server.residentBytes()
+  }))
+
+/** How long a server that is asked nothing more has to become quiet, and how often one under load is looked at. */
+const calm = "1 second"
+const sampleEvery = "5 seconds"
+
+/** Owners of slots that are claimed with nothing running: none, once the last answer's place has been given back. */
+const slotsLeft = Effect.gen(function* () {
+  const client = yield* ServerClient
+  const { data } = yield* client.call(HttpClientRequest.get("/admin/v1/devices"), DeviceList)
+  return data.flatMap(({ claims }) => claims.flatMap(({ owner, within }) => (within === null ? [] : [owner])))
+}).pipe(Effect.delay(calm), Effect.repeat({ until: (owners) => owners.length === 0, times: 10 }))
 
 /** Bytes that devices have claimed, by the server's own metrics. */
 const claimed = (server: ChaosServer.ChaosServer) =>
@@ -148,38 +138,54 @@ const claimed = (server: ChaosServer.ChaosServer) =>
 /** The load while workers are harmed, on a server that answers. */
 const run = (server: ChaosServer.ChaosServer, given: Given) =>
   Effect.gen(function* () {
-    const asked = questions(given.seed, Math.max(32, given.streams), given.tokens)
+    const all = questions(given.seed, Math.max(32, given.streams), given.tokens)
+    const ask = (question: Question) => ChaosClient.ask(server, ChaosServer.modelFor(question.kind), question)
+    // a model whose template knows no tools refuses them
+    const withTool = all.find(({ kind }) => kind === "tools")
+    const knowsTools = withTool !== undefined && Option.isSome(yield* Effect.option(ask(withTool)))
+    const asked = all.filter(({ kind }) => (kind === "tools" ? knowsTools : kind !== "embeddings" || server.embedder))
     const undisturbed = yield* Effect.forEach(asked, ask, { concurrency: given.streams })
-    const before = yield* footprint(server)
+    const begun = yield* Clock.currentTimeMillis
+    const before = yield* Effect.delay(sample(server, begun), calm)
     const millis = given.minutes * 60_000
     yield* Console.log(`${given.streams} streams on ${server.workers().length} workers; harm begins`)
 
     const outcomes: Array<Outcome> = []
+    const samples: Array<Sample> = []
     const end = (yield* Clock.currentTimeMillis) + millis
     let next = 0
-    const one = Effect.gen(function* () {
-      const question = next++ % asked.length
-      const started = yield* Clock.currentTimeMillis
-      const answer = yield* Effect.suspend(() => {
-        const what = asked[question]
-        return what === undefined ? Effect.dieMessage("no such question") : ask(what)
-      }).pipe(Effect.catchAll((error) => Effect.succeed({ error: error.message })))
-      const ended = yield* Clock.currentTimeMillis
-      outcomes.push({ question, millis: ended - started, answer })
-      return ended < end && server.ended() === null
+    const one = Effect.suspend(() => {
+      const index = next++ % asked.length
+      const question = asked[index]
+      if (question === undefined) return Effect.dieMessage("no such question")
+      return Effect.gen(function* () {
+        const started = yield* Clock.currentTimeMillis
+        const answer = yield* Effect.catchAll(ask(question), (error) => Effect.succeed({ error: error.message }))
+        const ended = yield* Clock.currentTimeMillis
+        outcomes.push({ question: index, kind: question.kind, millis: ended - started, answer })
+        return ended < end && server.ended() === null
+      })
     })
     const load = Effect.all(
       Array.from({ length: given.streams }, () => Effect.repeat(one, { while: (more) => more })),
       { concurrency: "unbounded", discard: true }
     )
-    const [harms] = yield* Effect.all([harm(server, blows(given.seed, millis, given.every)), load], {
+    const sampling = Effect.tap(sample(server, begun), (found) => Effect.sync(() => samples.push(found)))
+    const harming = Effect.all([harm(server, blows(given.seed, millis, given.every)), load], {
       concurrency: "unbounded"
     })
+    const [harms] = yield* Effect.raceFirst(
+      harming,
+      Effect.zipRight(Effect.repeat(sampling, Schedule.spaced(sampleEvery)), Effect.never)
+    )
 
-    const after = yield* footprint(server)
+    const after = yield* Effect.delay(sample(server, begun), calm)
     const client = yield* ServerClient
     const zombies = server.zombies()
-    yield* client.send(HttpClientRequest.post(`/admin/v1/models/${ChaosServer.modelName}/unload`))
+    const leftSlots = server.ended() === null ? yield* slotsLeft : []
+    for (const model of server.models) {
+      yield* client.send(HttpClientRequest.post(`/admin/v1/models/${model}/unload`))
+    }
     const gone = Effect.all([claimed(server), Effect.sync(() => server.workers().length)]).pipe(
       Effect.repeat({
         until: ([bytes, workers]) => bytes + workers === 0,
@@ -189,7 +195,19 @@ const run = (server: ChaosServer.ChaosServer, given: Given) =>
     )
     const [claimedBytes, workersLeft] = yield* gone
     const serverEnded = server.ended()
-    return { undisturbed, outcomes, harms, before, after, zombies, claimedBytes, workersLeft, serverEnded }
+    return {
+      undisturbed,
+      outcomes,
+      harms,
+      before,
+      after,
+      samples,
+      zombies,
+      slotsLeft: leftSlots,
+      claimedBytes,
+      workersLeft,
+      serverEnded
+    }
   })
 
 interface Given {
@@ -200,6 +218,7 @@ interface Given {
   readonly every: number
   readonly tokens: number
   readonly model: string
+  readonly embedder: string
 }
 
 /** All workers are needed, and with one of four lost the others have room for nearly all streams. */
@@ -214,9 +233,17 @@ const chaos = (given: Given) =>
       )
     }
     if (!fs.existsSync("/proc/self/stat")) return yield* failed("`chaos` finds workers in /proc, which only Linux has.")
-    const { folder } = yield* Effect.flatMap(ModelStore, (store) => store.find(given.model))
+    const store = yield* ModelStore
+    const { folder } = yield* store.find(given.model)
+    const embedder = Option.map(yield* Effect.option(store.find(given.embedder)), (found) => found.folder)
     const log = `${os.tmpdir()}/helixflow-chaos-${process.pid}.log`
-    const server = yield* ChaosServer.start({ model: folder, workers: given.workers, slots: slotsOf(given), log })
+    const server = yield* ChaosServer.start({
+      model: folder,
+      embedder,
+      workers: given.workers,
+      slots: slotsOf(given),
+      log
+    })
     const findings = yield* run(server, given).pipe(
       Effect.provide(ServerClient.layer({ url: server.url, key: Option.some(server.key), trusted: [] }))
     )

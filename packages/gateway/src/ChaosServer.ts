@@ -6,13 +6,18 @@ import { createServer } from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as ProcessState from "@helixflow/runtime/ProcessState"
-import { Effect, Redacted, Schedule, type Scope } from "effect"
+import { Effect, Option, Redacted, Schedule, type Scope } from "effect"
+import type { Kind } from "./ChaosPlan.ts"
 import { type CommandFailure, failed } from "./CommandFailure.ts"
 
 export interface ChaosServer {
   readonly pid: number
   readonly url: string
   readonly key: Redacted.Redacted
+  /** What it serves. */
+  readonly models: ReadonlyArray<string>
+  /** Whether there is a model for embeddings among them. */
+  readonly embedder: boolean
   /** Pids of the workers that are there now. */
   readonly workers: () => ReadonlyArray<number>
   readonly zombies: () => number
@@ -23,8 +28,10 @@ export interface ChaosServer {
 }
 
 export interface ChaosServerOptions {
-  /** The folder of the model that is served, as `chaos`. */
+  /** The folder of the model that text is generated with. */
   readonly model: string
+  /** That of the one for embeddings, if any. */
+  readonly embedder: Option.Option<string>
   /** Each gets a device of its own. */
   readonly workers: number
   /** Sequences that a worker computes at once. */
@@ -33,8 +40,11 @@ export interface ChaosServerOptions {
   readonly log: string
 }
 
-/** The name that the model is served under; none that a server would load unasked. */
-export const modelName = "chaos"
+/** The names that the models are served under; none that a server would load unasked. */
+const modelName = "chaos"
+const embedderName = "chaos-embed"
+
+export const modelFor = (kind: Kind): string => (kind === "embeddings" ? embedderName : modelName)
 
 const freePort = Effect.async<number>((resume) => {
   const server = createServer()
@@ -64,6 +74,10 @@ export const start = (options: ChaosServerOptions): Effect.Effect<ChaosServer, C
     )
     const settings = { replicas: options.workers, slots: options.slots, policy: "least-loaded", aliases: [] }
     linkModel(options.model, path.join(folder, "models", modelName), settings)
+    const { embedder } = options
+    if (Option.isSome(embedder)) {
+      linkModel(embedder.value, path.join(folder, "models", embedderName), { replicas: options.workers, aliases: [] })
+    }
     const port = yield* freePort
     const key = randomBytes(24).toString("base64url")
     const env = {
@@ -77,8 +91,10 @@ export const start = (options: ChaosServerOptions): Effect.Effect<ChaosServer, C
     }
     const log = fs.openSync(options.log, "a")
     const program = process.argv[1] ?? ""
+    // what the garbage collector has not looked at yet, having no reason to, must not be taken for growth
+    const heapLimit = `--max-old-space-size=${128 + options.workers * options.slots}`
     const child = yield* Effect.acquireRelease(
-      Effect.sync(() => spawn(process.execPath, [program, "serve"], { env, stdio: ["ignore", log, log] })),
+      Effect.sync(() => spawn(process.execPath, [heapLimit, program, "serve"], { env, stdio: ["ignore", log, log] })),
       stop
     )
     fs.closeSync(log)
@@ -95,6 +111,8 @@ export const start = (options: ChaosServerOptions): Effect.Effect<ChaosServer, C
       pid,
       url,
       key: Redacted.make(key),
+      models: Option.isSome(embedder) ? [modelName, embedderName] : [modelName],
+      embedder: Option.isSome(embedder),
       workers: () => childrenOf(pid).filter((worker) => ProcessState.read(worker) !== undefined),
       zombies: () => childrenOf(pid).filter((worker) => ProcessState.read(worker) === undefined).length,
       descriptors: () => fs.readdirSync(`/proc/${pid}/fd`).length,

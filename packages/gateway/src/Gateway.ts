@@ -4,6 +4,7 @@ import { TLSSocket } from "node:tls"
 import { HttpLayerRouter, type HttpServer, HttpServerError, HttpServerRequest } from "@effect/platform"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import type { Runtime } from "@helixflow/runtime/Runtime"
+import type { Services } from "@helixflow/runtime/Services"
 import { HostNotAllowed, InvalidRequest, RouteNotFound } from "@helixflow/schema/Errors"
 import { Effect, Layer } from "effect"
 import { AllowedHosts, isAllowed } from "./AllowedHosts.ts"
@@ -84,7 +85,5 @@ export const routes = Layer.mergeAll(
 ).pipe(Layer.provide(refusals))
 
 /** Serves on the `HttpServer` at hand. The annotation is the proof that no route has an error without an answer. */
-export const layer: Layer.Layer<never, never, ApiKeys | HttpServer.HttpServer | Identity | Runtime> = Layer.merge(
-  HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true }),
-  WebSockets.layer
-)
+export const layer: Layer.Layer<never, never, ApiKeys | HttpServer.HttpServer | Identity | Runtime | Services> =
+  Layer.merge(HttpLayerRouter.serve(routes, { disableListenLog: true, disableLogger: true }), WebSockets.layer)

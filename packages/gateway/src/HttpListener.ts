@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 import { HttpServer, type HttpServerError } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
+import { Services } from "@helixflow/runtime/Services"
 import { HeadersTooLarge, InvalidRequest, RequestTimeout } from "@helixflow/schema/Errors"
 import { Effect, Layer } from "effect"
 import { HttpLimits, type HttpLimitsShape } from "./HttpLimits.ts"
@@ -135,16 +136,31 @@ const serveOn =
         )
     )
 
+/** Fails when the server does not listen any more; listens again where it has failed so before. */
+const attend = (server: NodeServer, address: ListenOptions): Effect.Effect<never, Error> =>
+  Effect.async((resume) => {
+    const failed = (error: Error) => resume(Effect.fail(error))
+    const closed = () => failed(new Error("it does not listen any more"))
+    server.on("error", failed)
+    server.on("close", closed)
+    if (!server.listening) server.listen(address)
+    return Effect.sync(() => {
+      server.off("error", failed)
+      server.off("close", closed)
+    })
+  })
+
 /**
- * A listening server, which holds at most so many connections at once: one more is closed unheard, so that a flood of them leaves the
+ * A listening server, looked after by a service of this name, which holds at most so many connections at once: one more is closed unheard, so that a flood of them leaves the
  * process descriptors for what it does for others. `create` makes it from options that carry the limits, e.g. `Http.createServer` or
  * `(options) => Https.createServer({ ...options, ...tls })`. On release it stops accepting and waits for the answers in progress.
  */
 export const layer = (
+  name: string,
   create: (options: Http.ServerOptions) => NodeServer,
   address: ListenOptions,
   mostConnections = Number.POSITIVE_INFINITY
-): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError> =>
+): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError, Services> =>
   Layer.scoped(
     HttpServer.HttpServer,
     Effect.gen(function* () {
@@ -155,6 +171,10 @@ export const layer = (
       refuseBrokenClients(server, connections)
       const { address: bound } = yield* NodeHttpServer.make(() => server, address)
       yield* Effect.addFinalizer(() => drain(server, connections, limits.drainMillis))
+      // one that nobody heard would end the process
+      server.on("error", () => undefined)
+      const port = bound._tag === "TcpAddress" ? { port: bound.port } : {}
+      yield* (yield* Services).add(name, attend(server, { ...address, ...port }))
       const listening = HttpServer.make({ address: bound, serve: serveOn(server) })
       nodeServers.set(listening, [server])
       return listening

@@ -3,6 +3,7 @@ import * as Http from "node:http"
 import * as Https from "node:https"
 import { createSecureContext } from "node:tls"
 import { HttpServer, type HttpServerError } from "@effect/platform"
+import type { Services } from "@helixflow/runtime/Services"
 import { Context, Effect, Layer, type Scope } from "effect"
 import type { Certificate } from "./Certificates.ts"
 import { CommandFailure, exitCodes, failed } from "./CommandFailure.ts"
@@ -30,10 +31,10 @@ const explain = (port: number, variable: string) => (error: HttpServerError.Serv
 }
 
 const listen = (
-  layer: Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError>,
+  layer: Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError, Services>,
   port: number,
   variable: string
-): Effect.Effect<HttpServer.HttpServer, CommandFailure, Scope.Scope> =>
+): Effect.Effect<HttpServer.HttpServer, CommandFailure, Scope.Scope | Services> =>
   Layer.build(layer).pipe(
     Effect.mapBoth({
       onFailure: explain(port, variable),
@@ -67,7 +68,9 @@ const together = (
 }
 
 /** Every listener that the configuration asks for, as one server. */
-export const layer = (certificate: Certificate): Layer.Layer<HttpServer.HttpServer, CommandFailure, GatewayConfig> =>
+export const layer = (
+  certificate: Certificate
+): Layer.Layer<HttpServer.HttpServer, CommandFailure, GatewayConfig | Services> =>
   Layer.scoped(
     HttpServer.HttpServer,
     Effect.gen(function* () {
@@ -76,13 +79,19 @@ export const layer = (certificate: Certificate): Layer.Layer<HttpServer.HttpServ
       // so that strangers leave room for who is on this machine
       const most = Math.floor(connections() / [httpPort, httpsPort].filter((port) => port !== 0).length)
       if (httpPort !== 0) {
-        const loopback = HttpListener.layer(Http.createServer, { port: httpPort, host: "127.0.0.1" }, most)
+        const loopback = HttpListener.layer(
+          "http-listener",
+          Http.createServer,
+          { port: httpPort, host: "127.0.0.1" },
+          most
+        )
         listeners.push(yield* listen(loopback, httpPort, settings.httpPort.name))
       }
       if (httpsPort !== 0) {
         yield* checkCertificate(certificate)
         const { cert, key } = certificate
         const everywhere = HttpListener.layer(
+          "https-listener",
           (options) => Https.createServer({ ...options, cert, key, minVersion: "TLSv1.3" }),
           { port: httpsPort },
           most

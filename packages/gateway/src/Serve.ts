@@ -2,6 +2,7 @@
 import { KeyStore } from "@helixflow/runtime/KeyStore"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { RuntimeConfig, settings } from "@helixflow/runtime/RuntimeConfig"
+import { Services } from "@helixflow/runtime/Services"
 import * as Storage from "@helixflow/runtime/Storage"
 import { Console, Context, Effect, Layer, Logger, Ref, Schedule } from "effect"
 import packageJson from "../package.json" with { type: "json" }
@@ -63,6 +64,7 @@ const start = Effect.gen(function* () {
       Layer.provide(KeyStore.layer),
       Layer.provideMerge(Storage.layer),
       Layer.provide(Upstreams.layer),
+      Layer.provide(Services.layer),
       Layer.provide(
         Layer.effect(
           WebSocketLimits,

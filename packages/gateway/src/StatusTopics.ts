@@ -1,5 +1,6 @@
 /** What the server itself publishes: what models and devices are doing, and what becomes of completions that are kept. */
 import { Runtime } from "@helixflow/runtime/Runtime"
+import { Services } from "@helixflow/runtime/Services"
 import type { SessionNews } from "@helixflow/runtime/Sessions"
 import { Effect, Option, Schedule, Stream } from "effect"
 import { keyOf } from "./TopicRules.ts"
@@ -30,14 +31,15 @@ export const make = (topics: Topics) =>
       )
       say("devices", devices)
     })
-    yield* Effect.forkScoped(Effect.schedule(look, Schedule.spaced(pulse)))
+    const services = yield* Services
+    yield* services.add("status-topics", Effect.schedule(look, Schedule.spaced(pulse)))
 
     const tell = ({ model, session, state, tenant }: SessionNews) =>
       Effect.sync(() =>
         topics.publish(keyOf(tenant, "streams"), "streams", JSON.stringify({ id: session, model, state }))
       )
     if (runtime.sessions !== null) {
-      yield* Effect.forkScoped(Stream.runForEach(Stream.fromPubSub(runtime.sessions.news), tell))
+      yield* services.add("stream-topics", Stream.runForEach(Stream.fromPubSub(runtime.sessions.news), tell))
     }
     return { refresh: () => said.clear() }
   })

@@ -2,6 +2,7 @@
 import { HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
+import { Services } from "@helixflow/runtime/Services"
 import { Context, Effect, Layer } from "effect"
 import * as Upstream from "./Upstream.ts"
 import * as UpstreamSettings from "./UpstreamSettings.ts"
@@ -25,14 +26,17 @@ export class Upstreams extends Context.Reference<Upstreams>()("@helixflow/gatewa
   defaultValue: (): UpstreamsShape => none
 }) {
   /** Those that the models directories have. They are asked for their models from the start, and waited for by nobody. */
-  static readonly layer: Layer.Layer<never, never, RuntimeConfig> = Layer.scoped(
+  static readonly layer: Layer.Layer<never, never, RuntimeConfig | Services> = Layer.scoped(
     Upstreams,
     Effect.gen(function* () {
       const { modelsDirs } = yield* RuntimeConfig
       const folders = yield* UpstreamSettings.read(modelsDirs)
       const http = yield* HttpClient.HttpClient
       const all = folders.map((folder) => Upstream.make(folder, http))
-      yield* Effect.forEach(all, ({ watch }) => Effect.forkScoped(watch), { discard: true })
+      const services = yield* Services
+      yield* Effect.forEach(all, ({ name, watch }, n) => services.add(`upstream/${name}#${n}`, watch), {
+        discard: true
+      })
       return {
         all,
         find: (name: string): Route | undefined => {

@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream"
 import { TLSSocket } from "node:tls"
 import { HttpServer } from "@effect/platform"
 import type { Runtime } from "@helixflow/runtime/Runtime"
+import { Services } from "@helixflow/runtime/Services"
 import { byAttributes, webSocketConnections } from "@helixflow/runtime/Telemetry"
 import {
   HostNotAllowed,
@@ -226,9 +227,12 @@ const make = Effect.gen(function* () {
         { discard: true }
       )
     })
-  yield* Effect.forEach(open, (part) => Effect.delay(beat(part), limits.heartbeatMillis / beats), {
-    discard: true
-  }).pipe(Effect.forever, Effect.forkScoped)
+  yield* (yield* Services).add(
+    "websocket-heartbeat",
+    Effect.forever(
+      Effect.forEach(open, (part) => Effect.delay(beat(part), limits.heartbeatMillis / beats), { discard: true })
+    )
+  )
 
   // who waits for nothing goes first; the others when their requests have ended, or the time is up
   yield* Effect.forkScoped(
@@ -252,4 +256,5 @@ const countConnections = byAttributes(webSocketConnections, [])
 /** What is answered to a request that asks for no WebSocket. */
 export const routes = endpoint("GET", path, Effect.fail(new UpgradeRequired()))
 
-export const layer: Layer.Layer<never, never, HttpServer.HttpServer | Identity | Runtime> = Layer.scopedDiscard(make)
+export const layer: Layer.Layer<never, never, HttpServer.HttpServer | Identity | Runtime | Services> =
+  Layer.scopedDiscard(make)

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type ApiKey, digestOf, KeyStore } from "@helixflow/runtime/KeyStore"
+import { Services } from "@helixflow/runtime/Services"
 import * as Storage from "@helixflow/runtime/Storage"
 import { StorageUnavailable } from "@helixflow/schema/Errors"
 import { Context, Effect, Layer, Option, Redacted, Ref, TestClock } from "effect"
@@ -32,8 +33,14 @@ const store = Effect.gen(function* () {
 
 /** The keys of a node on this store. */
 const node = (keyStore: Context.Tag.Service<KeyStore>) =>
-  Effect.map(Layer.build(Layer.provide(Layer.fresh(ApiKeys.layer), Layer.succeed(KeyStore, keyStore))), (context) =>
-    Context.get(context, ApiKeys)
+  Effect.map(
+    Layer.build(
+      Layer.fresh(ApiKeys.layer).pipe(
+        Layer.provide(Layer.succeed(KeyStore, keyStore)),
+        Layer.provide(Layer.fresh(Services.layerAlone))
+      )
+    ),
+    (context) => Context.get(context, ApiKeys)
   )
 
 const idOf = (keys: Context.Tag.Service<ApiKeys>, key: Redacted.Redacted) =>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import { blows, questions } from "../src/ChaosPlan.ts"
+import { blows, kinds, questions } from "../src/ChaosPlan.ts"
 
 describe("the plan of a chaos", () => {
   it("follows from its seed", () => {
@@ -17,12 +17,21 @@ describe("the plan of a chaos", () => {
     for (const { pick } of plan) expect(pick).toBeLessThan(1)
   })
 
-  it("asks different things, greedy and sampled, of different lengths", () => {
+  it("asks different things, of every kind alike, of different lengths", () => {
     const asked = questions(1, 64, 100)
-    expect(new Set(asked.map(({ messages }) => messages[0]?.content)).size).toBe(64)
-    expect(asked.filter(({ temperature }) => temperature === 0)).toHaveLength(32)
-    for (const { maxTokens } of asked) expect(maxTokens).toBeGreaterThanOrEqual(50)
-    for (const { maxTokens } of asked) expect(maxTokens).toBeLessThanOrEqual(100)
-    expect(new Set(asked.map(({ maxTokens }) => maxTokens)).size).toBeGreaterThan(20)
+    expect(
+      new Set(asked.map(({ body }) => JSON.stringify(body["messages"] ?? body["prompt"] ?? body["input"]))).size
+    ).toBe(64)
+    for (const kind of kinds) expect(asked.filter((question) => question.kind === kind)).toHaveLength(8)
+    const lengths = asked.flatMap(({ body }) => (typeof body["max_tokens"] === "number" ? [body["max_tokens"]] : []))
+    for (const length of lengths) expect(length).toBeGreaterThanOrEqual(50)
+    for (const length of lengths) expect(length).toBeLessThanOrEqual(100)
+    expect(new Set(lengths).size).toBeGreaterThan(20)
+  })
+
+  it("has those who hang up do so well before the end", () => {
+    const leaving = questions(1, 64, 100).filter(({ hangUpAfter }) => hangUpAfter !== null)
+    expect(new Set(leaving.map(({ kind }) => kind))).toEqual(new Set(["hung up and resumed"]))
+    for (const { body, hangUpAfter } of leaving) expect(hangUpAfter).toBeLessThan(Number(body["max_tokens"]) / 2)
   })
 })

@@ -3,6 +3,9 @@ import { Effect } from "effect"
 import * as StubGateway from "./StubGateway.ts"
 import { request } from "./Target.ts"
 
+const node = { id: "local", kind: "node", state: "running", restarts: 0, mailbox: null, children: [] }
+const tree = { ...node, last_failure: null }
+
 const probe = (path: string, init: RequestInit = {}) =>
   Effect.map(request(path, init), ({ headers, status, text }) => ({
     status,
@@ -14,8 +17,17 @@ layer(StubGateway.layer(), { excludeTestServices: true })("A server that is read
   it.effect("says so", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* probe("/healthz"), { status: 200, stored: false, body: { status: "ok" } })
-      const ready = { status: 200, stored: false, body: { status: "ready", waiting_for: [] } }
+      const ready = { status: 200, stored: false, body: { status: "ready", waiting_for: [], tree } }
       assert.deepStrictEqual(yield* probe("/readyz"), ready)
+    })
+  )
+
+  it.effect("tells who asks through a proxy nothing of failures", () =>
+    Effect.gen(function* () {
+      for (const headers of [{ "x-forwarded-for": "1.2.3.4" }, { forwarded: "for=1.2.3.4" }, { via: "1.1 proxy" }]) {
+        const { body } = yield* probe("/readyz", { headers })
+        assert.deepStrictEqual(body, { status: "ready", waiting_for: [], tree: node })
+      }
     })
   )
 })
@@ -29,7 +41,7 @@ layer(waiting, { excludeTestServices: true })("A server that is not ready", (it)
       assert.deepStrictEqual(yield* probe("/readyz"), {
         status: 503,
         stored: false,
-        body: { status: "not ready", waiting_for: ["helix-demo is not loaded yet"] }
+        body: { status: "not ready", waiting_for: ["helix-demo is not loaded yet"], tree }
       })
       assert.deepStrictEqual(yield* probe("/readyz", { method: "HEAD" }), { status: 503, stored: false, body: null })
     })

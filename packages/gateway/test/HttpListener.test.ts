@@ -1,8 +1,10 @@
+import { HttpServer } from "@effect/platform"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Effect, Exit, Layer, Schedule, Scope } from "effect"
+import * as HttpListener from "../src/HttpListener.ts"
 import { connect, post } from "./RawClient.ts"
 import * as StubGateway from "./StubGateway.ts"
-import { Target } from "./Target.ts"
+import { request, Target } from "./Target.ts"
 
 const impatient = StubGateway.layer({}, { headersMillis: 50, requestMillis: 100 })
 
@@ -50,6 +52,20 @@ layer(patient, { excludeTestServices: true })("A listener", (it) => {
       const text = yield* client.rest
       assert.lengthOf(text.match(/HTTP\/1\.1 /g) ?? [], 1)
       assert.match(text, /^HTTP\/1\.1 401 /)
+    })
+  )
+
+  it.effect("listens again when it has stopped unasked, on the port that it had", () =>
+    Effect.gen(function* () {
+      const [server] = HttpListener.serversOf(yield* HttpServer.HttpServer)
+      for (const harm of [() => server?.close(), () => server?.emit("error", new Error("broken"))]) {
+        harm()
+        server?.closeAllConnections()
+        const { status } = yield* Effect.retry(request("/healthz").pipe(Effect.catchAllDefect(Effect.fail)), {
+          schedule: Schedule.spaced("10 millis")
+        })
+        assert.strictEqual(status, 200)
+      }
     })
   )
 

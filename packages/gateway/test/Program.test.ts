@@ -3,8 +3,11 @@ import { join } from "node:path"
 import { connect, type SecureVersion } from "node:tls"
 import { NodeContext } from "@effect/platform-node"
 import { describe, expect, it, layer } from "@effect/vitest"
+import { KeyStore } from "@helixflow/runtime/KeyStore"
+import * as Storage from "@helixflow/runtime/Storage"
 import { Context, Effect, Fiber, Layer, Schema } from "effect"
 import { freePort, helixflow, type Started, startServer } from "./Program.ts"
+import { stubServer } from "./StubServer.ts"
 
 class Server extends Context.Tag("@helixflow/gateway/test/Server")<Server, Started>() {
   static readonly layer = Layer.scoped(Server, startServer()).pipe(Layer.provide(NodeContext.layer))
@@ -83,9 +86,48 @@ layer(Server.layer, { timeout: 60_000, excludeTestServices: true })("a started s
       // the decision log watches it
       expect(drawn.stdout).toMatch(/^├─ local\/scheduler +actor +running .* 1$/m)
       expect(drawn.stdout).toMatch(/ local\/cpu:0\/helix-demo#0\/model +actor +running .* helix-demo ready 0\/\d+$/m)
+      expect(drawn.stdout).toMatch(/^└─ local\/services +supervisor +running +\d+s +0 +-$/m)
+      for (const service of [
+        "decision-log",
+        "session-writer",
+        "session-sweep",
+        "session-leases",
+        "key-use",
+        "http-listener",
+        "https-listener"
+      ]) {
+        expect(drawn.stdout).toMatch(new RegExp(` local/services/${service} +service +running .* 0 +-$`, "m"))
+      }
       const [, worker] =
         / local\/cpu:0\/helix-demo#0\/model\/worker +worker +running .* pid (\d+)/.exec(drawn.stdout) ?? []
       expect(readFileSync(`/proc/${worker}/stat`, "utf8").split(" ")[3]).toBe(String(pid))
+    })
+  )
+
+  it.effect("restarts, kills and drains places of its tree in the terminal, which shows it", () =>
+    Effect.gen(function* () {
+      const { env } = yield* Server
+      const model = "local/cpu:0/helix-demo#0/model"
+      const worker = Effect.map(
+        helixflow(["tree"], env),
+        ({ stdout }) => / worker +running .* pid (\d+)/.exec(stdout)?.[1]
+      )
+      /** Done, and then there is another worker. */
+      const act = (...args: ReadonlyArray<string>) =>
+        Effect.gen(function* () {
+          const before = yield* worker
+          const done = yield* helixflow(["tree", ...args], env)
+          expect(done).toEqual({ code: 0, stdout: "", stderr: `${args.at(-1)}: ${args[0]} done.\n` })
+          yield* Effect.repeat(worker, { until: (now) => now !== undefined && now !== before })
+        })
+      yield* act("kill", `${model}/worker`)
+      const { stdout } = yield* helixflow(["tree"], env)
+      expect(stdout).toMatch(new RegExp(` ${model} +actor +running +\\d+s +1 .*last failure: .*SIGKILL`, "m"))
+      yield* act("restart", model)
+      yield* act("drain", "--grace", "5", "local/cpu:0")
+      expect(yield* helixflow(["tree", "kill", "local/nowhere"], env)).toMatchObject({ code: 1, stdout: "" })
+      const root = yield* helixflow(["tree", "restart", "local"], env)
+      expect(root.stderr).toContain("is the node itself")
     })
   )
 
@@ -247,6 +289,27 @@ describe("a server", () => {
       expect(text).toMatch(/"code":"shutting_down"\}\}\n\n$/)
       expect(server.output()).toMatch(/time is up.*\nstopped\n$/)
     }).pipe(Effect.provide(NodeContext.layer))
+  )
+
+  it.scopedLive(
+    "tells, before it ends, the collector of its last requests and the database of its keys' last use",
+    () =>
+      Effect.gen(function* () {
+        const collector = yield* stubServer((_, response) => response.end("{}"))
+        const server = yield* startServer({ HELIX_HTTPS_PORT: "0", OTEL_EXPORTER_OTLP_ENDPOINT: collector.url })
+        const { stdout } = yield* helixflow(["keys", "create", "alice"], server.env)
+        const traceId = "0af7651916cd43dd8448eb211c80319c"
+        const headers = { authorization: `Bearer ${stdout.trim()}`, traceparent: `00-${traceId}-b7ad6b7169203331-01` }
+        expect((yield* Effect.promise(() => fetch(`${server.url}/v1/models`, { headers }))).status).toBe(200)
+        expect(yield* server.stop("SIGTERM")).toBe(0)
+        expect(collector.requests.map(({ body }) => JSON.stringify(body)).join()).toContain(traceId)
+        const used = Effect.flatMap(KeyStore, ({ list }) =>
+          Effect.map(list, (keys) => keys.map(({ lastUsedAt }) => lastUsedAt))
+        )
+        const database = Storage.layerSqlite(join(server.dataDir, "helixflow.db"))
+        const [lastUsedAt] = yield* Effect.provide(used, Layer.provide(KeyStore.layer, database))
+        expect(lastUsedAt).toBeGreaterThan(Date.now() - 60_000)
+      }).pipe(Effect.provide(NodeContext.layer))
   )
 
   it.scopedLive("finishes its streams, whatever an operator does to what computes them", () =>

@@ -2,6 +2,8 @@
 import * as Http from "node:http"
 import { HttpLayerRouter, HttpServer } from "@effect/platform"
 import { KeyStore } from "@helixflow/runtime/KeyStore"
+import type { Runtime } from "@helixflow/runtime/Runtime"
+import { Services } from "@helixflow/runtime/Services"
 import * as Storage from "@helixflow/runtime/Storage"
 import { Context, Effect, Layer, Logger, Redacted } from "effect"
 import { ApiKeys } from "../src/ApiKeys.ts"
@@ -53,7 +55,7 @@ const listener = (mostConnections: number | undefined) =>
       servers[0]?.getConnections((_error, count) => resume(Effect.succeed(count)))
     })
     return Layer.merge(
-      HttpListener.layer(create, { port: 0, host: "127.0.0.1" }, mostConnections),
+      HttpListener.layer("http-listener", create, { port: 0, host: "127.0.0.1" }, mostConnections),
       Layer.succeed(Connections, count)
     )
   })
@@ -71,6 +73,8 @@ interface StubParts {
   readonly upstreams?: Layer.Layer<never>
   readonly mostConnections?: number
   readonly identity?: Layer.Layer<Identity, never, ApiKeys>
+  /** A real one instead of the stub. */
+  readonly runtime?: Layer.Layer<Runtime>
   /** Besides the gateway's own. */
   readonly routes?: Layer.Layer<
     never,
@@ -85,14 +89,17 @@ const serve = (routes: NonNullable<StubParts["routes"]>) =>
 export const layer = (
   options: Partial<StubRuntime.StubOptions> = {},
   limits: Partial<HttpLimitsShape> = {},
-  { identity = ownIdentity, mostConnections, routes, shutdown, upstreams = Layer.empty }: StubParts = {}
+  { identity = ownIdentity, mostConnections, routes, runtime, shutdown, upstreams = Layer.empty }: StubParts = {}
 ) =>
   Layer.merge(routes === undefined ? Gateway.layer : serve(routes), target).pipe(
     Layer.provideMerge(listener(mostConnections)),
-    Layer.provideMerge(StubRuntime.layer(options)),
+    Layer.provideMerge(
+      runtime === undefined ? StubRuntime.layer(options) : Layer.merge(StubRuntime.layer(options), runtime)
+    ),
     Layer.provide(identity),
     Layer.provide(upstreams),
     Layer.provide(keys),
+    Layer.provide(Services.layerAlone),
     Layer.provide(shutdown === undefined ? Layer.empty : Layer.succeed(Shutdown, shutdown)),
     Layer.provide(
       Layer.effect(

@@ -5,6 +5,7 @@ import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { expect, it } from "@effect/vitest"
 import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
+import { Services } from "@helixflow/runtime/Services"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Upstreams } from "../src/Upstreams.ts"
 import { environment } from "./environment.ts"
@@ -26,6 +27,7 @@ const inFront = (upstreams: Readonly<Record<string, Settings>>, variables: Reado
     }
     const layer = Upstreams.layer.pipe(
       Layer.provide(RuntimeConfig.layer),
+      Layer.provide(Layer.fresh(Services.layerAlone)),
       Layer.provide(environment({ HELIX_MODELS_DIR: folder, ...variables }))
     )
     const known = yield* Layer.build(layer)

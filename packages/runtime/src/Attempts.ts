@@ -11,7 +11,7 @@ import {
   type ReplicaNotReady,
   type WorkerLost
 } from "@helixflow/schema/Errors"
-import { type ReplicaId, RequestId, ReservationId, type SessionId } from "@helixflow/schema/Ids"
+import { deviceOf, type ReplicaId, RequestId, ReservationId, type SessionId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
@@ -61,8 +61,8 @@ export interface Place {
   readonly revision: string
   /** 0 for the first. */
   readonly attempt: number
-  /** What the place was used for so far; whoever uses it writes it down. */
-  readonly served: { input: number; output: number }
+  /** What the place was used for so far, and when work that had lost its place got further; whoever uses it writes it down. */
+  readonly served: { input: number; output: number; resumedAt: number | null }
   /** Nobody else is in its worker, and others wait for the turn: to be left (`Cleared`) once the work has got further. */
   readonly alone: boolean
   /** When the attempt before was lost, in milliseconds; null for the first, and where none was. */
@@ -157,7 +157,7 @@ export const make = (options: AttemptsOptions) => {
     }
     const isSuspect = Losses.isSuspect(losses)
     const lostAt = losses.inVain === 0 ? null : losses.since
-    const turn: Turn = { attempt, alone: isSuspect, lostAt, served: { input: 0, output: 0 } }
+    const turn: Turn = { attempt, alone: isSuspect, lostAt, served: { input: 0, output: 0, resumedAt: null } }
     return (isSuspect ? alone : shared)(work, begun, turn).pipe(
       Effect.withSpan("SessionActor.continue", {
         captureStackTrace: false,
@@ -169,15 +169,15 @@ export const make = (options: AttemptsOptions) => {
         }
       }),
       Effect.catchAll((error) => {
-        if (error._tag === "Cleared") return again(work, attempt + 1, Losses.cleared(work.reached()))
-        return isLost(error) || isPassing(error) ? onLost(work, attempt, losses, error) : Effect.fail(error)
+        if (error._tag === "Cleared") return again(work, attempt + 1, Losses.cleared(work.reached(), losses))
+        return isLost(error) || isPassing(error) ? onLost(work, turn, losses, error) : Effect.fail(error)
       })
     )
   }
 
-  const onLost = <A>(work: Work<A>, attempt: number, before: Losses.Losses, failure: Lost | Passing) =>
+  const onLost = <A>(work: Work<A>, { attempt, served }: Turn, before: Losses.Losses, failure: Lost | Passing) =>
     Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<A, SessionError> => {
-      const losses = Losses.lost(before, work.reached(), isCrash(failure), now)
+      const losses = Losses.lost(before, work.reached(), isCrash(failure), now, served.resumedAt)
       if (Losses.isOver(losses, options.continuation, now)) {
         return Effect.fail(
           new AttemptsExhausted({
@@ -187,6 +187,7 @@ export const make = (options: AttemptsOptions) => {
           })
         )
       }
+      if (isCrash(failure)) options.isolation.crashedOn(deviceOf(failure.replica))
       countContinuation(1, work.model.id, failure._tag)
       return Effect.logWarning("a request lost its replica and is placed again").pipe(
         Effect.annotateLogs({ session: options.session, choice: work.name, reason: failure.message }),
@@ -194,14 +195,18 @@ export const make = (options: AttemptsOptions) => {
       )
     })
 
-  return <A>(work: Work<A>): Effect.Effect<A, SessionError> =>
-    shared(work, work.wait, { attempt: 0, alone: false, lostAt: null, served: { input: 0, output: 0 } }).pipe(
+  return <A>(work: Work<A>): Effect.Effect<A, SessionError> => {
+    // begun under another server, or before a pause
+    if (work.reached() > 0) return again(work, 0, Losses.none)
+    const first = { attempt: 0, alone: false, lostAt: null, served: { input: 0, output: 0, resumedAt: null } }
+    return shared(work, work.wait, first).pipe(
       Effect.catchAll((error) => {
         // only work that is alone is ever cleared
         if (error._tag === "Cleared") return Effect.dieMessage("work was cleared without having been alone")
-        return isLost(error) ? onLost(work, 0, Losses.none, error) : Effect.fail(error)
+        return isLost(error) ? onLost(work, first, Losses.none, error) : Effect.fail(error)
       })
     )
+  }
 }
 
 type Passing = Extract<SessionError, { readonly _tag: "LoadFailed" | "NoDeviceFits" | "QueueFull" | "QueueTimeout" }>

@@ -6,7 +6,7 @@
  * Loads that fail say more of the model than of the device; the scheduler tries them elsewhere by itself.
  */
 import type { ReplicaId } from "@helixflow/schema/Ids"
-import { Clock, Data, Deferred, Effect } from "effect"
+import { Clock, Context, Data, Deferred, Effect } from "effect"
 import type { ChildSpec } from "./ChildInstance.ts"
 import { type RestartPolicy, withinPeriod } from "./RestartPolicy.ts"
 
@@ -20,12 +20,17 @@ export class DeviceFailing extends Data.TaggedError("DeviceFailing")<{
 }
 
 /** The first give-up may be the model's fault. */
-const policy: RestartPolicy = {
+const defaultPolicy: RestartPolicy = {
   intensity: 1,
   periodMillis: 600_000,
   backoff: { minMillis: 10_000, factor: 2, maxMillis: 600_000 },
   quietMillis: 600_000
 }
+
+/** How many give-ups within which time are too many, and how long a device then stays out of service. */
+export class DeviceGuardPolicy extends Context.Reference<DeviceGuardPolicy>()("@helixflow/runtime/DeviceGuardPolicy", {
+  defaultValue: () => defaultPolicy
+}) {}
 
 export interface DeviceGuard {
   /** A replica on the device is not restarted any more. */
@@ -34,7 +39,7 @@ export interface DeviceGuard {
   readonly over: <E>(replicas: ChildSpec<E>) => ChildSpec<E>
 }
 
-export const make = (): DeviceGuard => {
+export const make = (policy: RestartPolicy): DeviceGuard => {
   let giveUps: ReadonlyArray<number> = []
   /** Of the supervisor that runs. */
   let exceeded: Deferred.Deferred<never, DeviceFailing> | null = null

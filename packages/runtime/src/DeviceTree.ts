@@ -22,6 +22,7 @@ import * as ExternalServer from "./ExternalServer.ts"
 import * as Gpu from "./GpuActor.ts"
 import * as InProcess from "./InProcess.ts"
 import * as Model from "./ModelActor.ts"
+import type { RestartPolicy } from "./RestartPolicy.ts"
 import * as Supervisor from "./Supervisor.ts"
 
 const gpuId = ChildId.make("gpu")
@@ -46,8 +47,8 @@ const inTree = (directory: Directory, options: Supervisor.SupervisorOptions) =>
   Effect.tap(Supervisor.make(options), (supervisor) => directory.supervisors.register(options.name, supervisor))
 
 /** A device as a child of its node's supervisor. */
-export const deviceChild = (device: Device, directory: Directory, options: Gpu.GpuOptions) => {
-  const guard = DeviceGuard.make()
+export const deviceChild = (device: Device, directory: Directory, policy: RestartPolicy, options: Gpu.GpuOptions) => {
+  const guard = DeviceGuard.make(policy)
   return Supervisor.asChild({
     id: ChildId.make(device.id),
     restart: "permanent",

@@ -2,14 +2,15 @@
  * Where requests are tried that may have killed workers: one at a time for each model, in a worker that no other request is in. Its
  * memory is claimed from a device like any replica's; the scheduler knows nothing of it and sends nobody there.
  *
- * Where no device has room for another worker, a suspect is tried in a shared one, still one at a time: when that dies, the only
+ * Of the devices that have room it takes the one where the fewest workers have crashed: who is tried on a broken one would be convicted for
+ * it. Where no device has room for another worker, a suspect is tried in a shared one, still one at a time: when that dies, the only
  * suspect in it is to blame.
  */
 import type { ActorUnreachable, LoadFailed, MailboxFull, ModelReplaced } from "@helixflow/schema/Errors"
 import { type DeviceId, ModelId, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import { ModelSpec } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
-import { type Context, Effect, Option, RcMap, Scope } from "effect"
+import { Clock, type Context, Effect, Option, RcMap, Scope } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import type { Directory } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
@@ -21,6 +22,8 @@ export interface Cell {
   readonly replica: ClientOf<typeof ModelActor>
   /** Of the model that it has loaded. */
   readonly revision: string
+  /** When it was ready, in milliseconds since the epoch. */
+  readonly since: number
 }
 
 export interface Isolation {
@@ -29,6 +32,10 @@ export interface Isolation {
     model: ModelSpec,
     use: (cell: Option.Option<Cell>) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
+  /** A worker crashed on this device. */
+  readonly crashedOn: (device: DeviceId) => void
+  /** The workers that are there now. */
+  readonly cells: Effect.Effect<ReadonlyArray<Cell>>
 }
 
 export interface IsolationOptions {
@@ -50,6 +57,8 @@ export const make = ({
 }: IsolationOptions): Effect.Effect<Isolation, never, Scope.Scope> =>
   Effect.gen(function* () {
     const turns = new Map<ModelId, Effect.Semaphore>()
+    const present = new Set<Cell>()
+    const crashes = new Map<DeviceId, number>()
     let cells = 0
 
     const turnOf = (model: ModelId) => {
@@ -64,7 +73,13 @@ export const make = ({
       reservation: ReservationId
     ): Effect.Effect<Option.Option<DeviceId>, never, Scope.Scope> =>
       Effect.gen(function* () {
-        for (const gpu of yield* directory.gpus.values) {
+        const gpus = yield* Effect.forEach(yield* directory.gpus.values, (gpu) =>
+          Effect.map(Effect.option(gpu.Status()), (status) => ({
+            gpu,
+            crashes: Option.match(status, { onNone: () => 0, onSome: ({ device }) => crashes.get(device.id) ?? 0 })
+          }))
+        )
+        for (const { gpu } of gpus.sort((a, b) => a.crashes - b.crashes)) {
           const reserve = gpu.Reserve({
             reservation,
             owner: `quarantine/${spec.id}`,
@@ -108,7 +123,12 @@ export const make = ({
         const { handlers } = yield* Model.make(options)
         const replica = yield* InProcess.host(ModelActor, Effect.succeed(handlers), { name: id })
         yield* replica.Load()
-        return Option.some({ id, replica, revision: model.revision })
+        const cell = { id, replica, revision: model.revision, since: yield* Clock.currentTimeMillis }
+        yield* Effect.acquireRelease(
+          Effect.sync(() => present.add(cell)),
+          () => Effect.sync(() => present.delete(cell))
+        )
+        return Option.some(cell)
       })
 
     const openCells = yield* RcMap.make({ lookup: open, idleTimeToLive })
@@ -134,6 +154,10 @@ export const make = ({
       alone: (model, use) =>
         turnOf(model.id).withPermits(1)(
           Effect.scopedWith((scope) => Effect.flatMap(Scope.extend(cell(model.id), scope), use))
-        )
+        ),
+      crashedOn: (device) => {
+        crashes.set(device, (crashes.get(device) ?? 0) + 1)
+      },
+      cells: Effect.sync(() => [...present])
     }
   })

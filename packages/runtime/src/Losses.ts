@@ -2,7 +2,7 @@
  * What a request has lost on its way, and what to do next. Pure.
  *
  * Attempts and time count from the last token: a request that gets further each time may be interrupted as often as it likes, and
- * ends all the same, since its tokens are numbered. A request in whose worker's crashes it has had a part twice is a suspect, and is
+ * ends all the same, since its tokens are numbered; but all that it has waited for continuations together is bounded too. A request in whose worker's crashes it has had a part twice is a suspect, and is
  * tried alone; once it has got further alone than it had, it has to be there at one more crash to be tried alone again.
  */
 
@@ -15,6 +15,8 @@ export interface Losses {
   readonly reached: number
   /** Crashes of workers that it was in. */
   readonly crashes: number
+  /** Milliseconds from losses to the next tokens, of all losses that are over. */
+  readonly spent: number
 }
 
 export interface ContinuationLimits {
@@ -22,31 +24,47 @@ export interface ContinuationLimits {
   readonly attempts: number
   /** The longest time without getting further after a loss, in milliseconds. */
   readonly millis: number
+  /** The longest time that all losses together may take from a request, in milliseconds. */
+  readonly totalMillis: number
 }
 
-export const none: Losses = { inVain: 0, since: 0, reached: 0, crashes: 0 }
+export const none: Losses = { inVain: 0, since: 0, reached: 0, crashes: 0, spent: 0 }
 
 /** A crash may be anybody's in the worker; two are too many to be a coincidence. */
 export const suspicious = 2
 
-/** An attempt was lost when the request had `reached` so many tokens. */
-export const lost = (before: Losses, reached: number, crashed: boolean, now: number): Losses => {
+/** An attempt was lost when the request had `reached` so many tokens, the first of which it had got at `resumedAt`, if any. */
+export const lost = (
+  before: Losses,
+  reached: number,
+  crashed: boolean,
+  now: number,
+  resumedAt: number | null
+): Losses => {
   const further = before.inVain === 0 || reached > before.reached
+  const pause = before.inVain === 0 || !further ? 0 : Math.max(0, (resumedAt ?? now) - before.since)
   return {
     inVain: further ? 1 : before.inVain + 1,
     since: further ? now : before.since,
     reached,
-    crashes: before.crashes + (crashed ? 1 : 0)
+    crashes: before.crashes + (crashed ? 1 : 0),
+    spent: before.spent + pause
   }
 }
 
 /** Tried alone, it got further. */
-export const cleared = (reached: number): Losses => ({ inVain: 0, since: 0, reached, crashes: suspicious - 1 })
+export const cleared = (reached: number, { spent }: Losses): Losses => ({
+  inVain: 0,
+  since: 0,
+  reached,
+  crashes: suspicious - 1,
+  spent
+})
 
 export const isSuspect = ({ crashes }: Losses): boolean => crashes >= suspicious
 
-export const isOver = ({ inVain, since }: Losses, limits: ContinuationLimits, now: number): boolean =>
-  inVain >= limits.attempts || now - since >= limits.millis
+export const isOver = ({ inVain, since, spent }: Losses, limits: ContinuationLimits, now: number): boolean =>
+  inVain >= limits.attempts || now - since >= limits.millis || spent + now - since >= limits.totalMillis
 
 const firstPause = 25
 const longestPause = 2_000

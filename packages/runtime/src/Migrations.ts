@@ -14,6 +14,7 @@ import apiKeys from "./migrations/0003_api_keys.ts"
 import sessionGroups from "./migrations/0004_session_groups.ts"
 import sessionRevision from "./migrations/0005_session_revision.ts"
 import forecast from "./migrations/0006_forecast.ts"
+import sessionLeases from "./migrations/0007_session_leases.ts"
 
 const steps = {
   "0001_sessions": sessions,
@@ -21,7 +22,8 @@ const steps = {
   "0003_api_keys": apiKeys,
   "0004_session_groups": sessionGroups,
   "0005_session_revision": sessionRevision,
-  "0006_forecast": forecast
+  "0006_forecast": forecast,
+  "0007_session_leases": sessionLeases
 }
 
 const table = "helixflow_migrations"

@@ -4,7 +4,8 @@
  *     node (one_for_one)
  *     ├── local/cpu:0, …       see DeviceTree.ts
  *     ├── scheduler
- *     └── default-model        keeps the default model loaded
+ *     ├── default-model        keeps the default model loaded
+ *     └── services             see Services.ts
  */
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -20,6 +21,7 @@ import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Clock, Context, Effect, Layer, Option } from "effect"
 import * as DecisionLog from "./DecisionLog.ts"
 import * as DefaultModel from "./DefaultModel.ts"
+import { DeviceGuardPolicy } from "./DeviceGuard.ts"
 import { deviceChild } from "./DeviceTree.ts"
 import * as Directory from "./Directory.ts"
 import { ForecastStore } from "./ForecastStore.ts"
@@ -31,6 +33,7 @@ import * as LocalFleet from "./LocalFleet.ts"
 import { ModelStore } from "./ModelStore.ts"
 import * as Orphans from "./Orphans.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
+import * as Services from "./Services.ts"
 import * as Supervisor from "./Supervisor.ts"
 import { WorkerProgram } from "./WorkerEntry.ts"
 
@@ -52,7 +55,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
   static readonly layer: Layer.Layer<
     Node,
     ModelNotFound | LoadFailed | Supervisor.Escalated,
-    RuntimeConfig | LocalDevices | ModelStore | LearnedMemory | ForecastStore
+    RuntimeConfig | LocalDevices | ModelStore | LearnedMemory | ForecastStore | Services.Services
   > = Layer.scoped(
     this,
     Effect.gen(function* () {
@@ -88,21 +91,27 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
           const spec = specs.find(({ id }) => replica.startsWith(`${device.id}/${id}#`))
           return spec === undefined ? Effect.void : memory.observe({ spec, kind: device.kind, peak, fresh })
         })
-      const decisionLog = Option.map(config.decisionLog, (fileBytes) => ({ folder: config.dataDir, fileBytes }))
+      const services = yield* Services.Services
+      const guardPolicy = yield* DeviceGuardPolicy
+      const decisionLog = Option.map(config.decisionLog, (fileBytes) =>
+        DecisionLog.make({ folder: config.dataDir, fileBytes })
+      )
+      if (Option.isSome(decisionLog)) yield* services.add("decision-log", decisionLog.value.write)
       const handlers = Scheduler.make({ ...schedulerDefaults, preload: config.preload }, yield* ForecastStore)
       const supervisor = yield* Supervisor.make({
         name: "node",
         strategy: "one_for_one",
         children: [
           ...metered.map(({ device, meter }) =>
-            deviceChild(device, directory, { meter, period: config.devicePeriod, onPeak: learn(device) })
+            deviceChild(device, directory, guardPolicy, { meter, period: config.devicePeriod, onPeak: learn(device) })
           ),
           {
             id: ChildId.make(Directory.schedulerId),
             restart: "permanent",
             start: startScheduler(directory, handlers, decisionLog).pipe(Effect.provideService(Fleet, fleet))
           },
-          ...Option.toArray(Option.map(defaultModel, (model) => DefaultModel.child(model, directory)))
+          ...Option.toArray(Option.map(defaultModel, (model) => DefaultModel.child(model, directory))),
+          Services.child(services, directory, `${id}/${Services.id}`)
         ]
       })
       yield* supervisor.started
@@ -116,13 +125,13 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
 const startScheduler = Effect.fnUntraced(function* (
   directory: Directory.Directory,
   handlers: ReturnType<typeof Scheduler.make>,
-  decisionLog: Option.Option<DecisionLog.DecisionLogOptions>
+  decisionLog: Option.Option<DecisionLog.DecisionLog>
 ) {
   const scheduler = yield* InProcess.host(SchedulerActor, handlers, { name: Directory.schedulerId })
   const devices = yield* Effect.forEach(yield* directory.gpus.values, (gpu) => gpu.Status())
   const replicas = yield* Effect.forEach(yield* directory.replicas.values, (replica) => replica.Status())
   yield* scheduler.Observe({ devices, replicas })
-  if (Option.isSome(decisionLog)) yield* Effect.forkScoped(DecisionLog.write(decisionLog.value, scheduler))
+  if (Option.isSome(decisionLog)) yield* decisionLog.value.follow(scheduler)
   yield* directory.scheduler.register(Directory.schedulerId, scheduler)
   return Effect.never
 })

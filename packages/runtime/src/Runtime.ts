@@ -21,6 +21,7 @@ import { Node } from "./Node.ts"
 import * as Quarantine from "./Quarantine.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as ServedPlace from "./ServedPlace.ts"
+import { Services } from "./Services.ts"
 import * as Session from "./SessionActor.ts"
 import * as Sessions from "./Sessions.ts"
 import * as StreamMailbox from "./StreamMailbox.ts"
@@ -90,6 +91,7 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     Effect.suspend(() => Effect.flatMap(host, (hosted) => make(hosted, null)))
   ).pipe(
     Layer.provide(Node.layer),
+    Layer.provide(Services.layer),
     Layer.provide(LearnedMemory.layerMemory),
     Layer.provide(ForecastStore.layerMemory),
     Layer.provide(ModelStore.layer),
@@ -97,7 +99,7 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
     Layer.provide(RuntimeConfig.layer)
   )
 
-  /** The same, with sessions kept in the database at hand for as long as the configuration says. */
+  /** The same beside other services, with sessions kept in the database at hand for as long as the configuration says. */
   static readonly layerKeeping = Layer.scoped(
     this,
     Effect.suspend(() =>
@@ -105,7 +107,12 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
         const { sessionBytes, sessionRetention } = yield* RuntimeConfig
         const hosted = yield* host
         if (Duration.toMillis(sessionRetention) === 0) return yield* make(hosted, null)
-        const sessions = yield* Sessions.make({ host: hosted, retention: sessionRetention, maxBytes: sessionBytes })
+        const sessions = yield* Sessions.make({
+          host: hosted,
+          retention: sessionRetention,
+          maxBytes: sessionBytes,
+          services: yield* Services
+        })
         return yield* make(hosted, sessions)
       })
     )

@@ -209,6 +209,14 @@ export const settings = {
     fallback: () => 120_000,
     parse: Setting.parseDuration
   }),
+  continuationTotal: Setting.make({
+    name: "HELIX_CONTINUATION_TOTAL",
+    defaultText: "`10min`",
+    description:
+      "How long a request that loses workers again and again may have waited for a further token, all in all, before it fails likewise.",
+    fallback: () => 600_000,
+    parse: Setting.parseDuration
+  }),
   quarantineTime: Setting.make({
     name: "HELIX_QUARANTINE_TIME",
     defaultText: "`10min`",
@@ -292,7 +300,8 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     liveness: Config.all({ freezeMillis: settings.freezeTimeout.config, stepMillis: settings.stepTimeout.config }),
     continuation: Config.all({
       attempts: settings.continuationAttempts.config,
-      millis: settings.continuationTimeout.config
+      millis: settings.continuationTimeout.config,
+      totalMillis: settings.continuationTotal.config
     }),
     quarantine: Config.all({ millis: settings.quarantineTime.config, entries: Config.succeed(quarantineEntries) })
   }).pipe(

@@ -74,7 +74,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
   let prompt = record.prompt
   const wasRestored = prompt.length > 0
   let choices = SessionRecord.progressOf(record)
-  let cachedTokens = 0
+  let cachedTokens = SessionRecord.cachedTokensOf(record)
   /** How often it has begun to generate here: what it asks for is named anew each time. */
   let runs = 0
   let resting = false
@@ -155,7 +155,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       reached: () => progress.tokens.length,
       subject: () => subjectOf(request),
       use: ({ alone, attempt, id, lostAt, replica, revision, served }) =>
-        Effect.suspend(() => {
+        Effect.clockWith((clock) => {
           record.revision ??= revision
           if (record.revision !== revision) return new ModelReplaced({ model: model.id })
           let resumedAfter = lostAt
@@ -171,11 +171,13 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
               served.output += batch.tokens.length
               served.input = Math.max(0, served.input - batch.cachedTokens)
               if (resumedAfter !== null) {
-                observeContinuation((Date.now() - resumedAfter) / 1_000, model.id)
+                served.resumedAt = clock.unsafeCurrentTimeMillis()
+                observeContinuation((served.resumedAt - resumedAfter) / 1_000, model.id)
                 resumedAfter = null
               }
               // what the first computation of the prompt found; the other choices and attempts find it all
-              if (choice === 0 && batch.seq === 0) cachedTokens += batch.cachedTokens
+              const known = choice === 0 && batch.seq === 0 && batch.cachedTokens > 0
+              if (known) cachedTokens += batch.cachedTokens
               const { finish, logprobs, promptLogprobs, text, tokens } = batch
               publish(
                 new Delta(
@@ -186,7 +188,8 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
                     tokens,
                     logprobs,
                     ...(promptLogprobs !== undefined && { promptLogprobs }),
-                    finish
+                    finish,
+                    ...(known && { cachedTokens: batch.cachedTokens })
                   },
                   { disableValidation: true }
                 )

@@ -22,6 +22,10 @@ export interface SessionRecord {
 
 export const make = (): SessionRecord => ({ request: null, prompt: [], revision: null, events: [], exit: null })
 
+/** Of its prompt's tokens those that were known when it was computed first. */
+export const cachedTokensOf = ({ events }: SessionRecord): number =>
+  events.reduce((sum, event) => sum + (event._tag === "Delta" ? (event.cachedTokens ?? 0) : 0), 0)
+
 /** How far each choice has come. */
 export const progressOf = ({ events, request }: SessionRecord): ReadonlyArray<SequenceProgress.SequenceProgress> => {
   const choices = Array.from({ length: request?.n ?? 0 }, SequenceProgress.make)

@@ -47,6 +47,14 @@ export interface Entry {
   /** Its prompt is another than the one that is stored: it was begun anew, with another revision of its model. */
   readonly begunAnew: boolean
   readonly expiresAt: number
+  /** Who writes, and until when it would finish the session if that is detached. */
+  readonly lease: Lease
+}
+
+/** Of detached sessions that have not ended: the server that finishes them, by a name that no other has, and until when it surely does. */
+export interface Lease {
+  readonly owner: string
+  readonly until: number
 }
 
 const StoredRequest = Schema.parseJson(GenerationRequest)
@@ -128,7 +136,7 @@ export const make = Effect.gen(function* () {
       const present = yield* presentOf(entries.flatMap(({ session, stored }) => (stored === null ? [] : [session])))
       const sessions: Array<Record<string, unknown>> = []
       const said: Array<{ session: SessionId; seq: number; events: string }> = []
-      for (const { begunAnew, expiresAt, keep, news, record, session, stored } of entries) {
+      for (const { begunAnew, expiresAt, keep, lease, news, record, session, stored } of entries) {
         const { prompt, request } = record
         if (request === null) continue
         // one that was removed for want of room meanwhile is written anew
@@ -149,7 +157,9 @@ export const make = Effect.gen(function* () {
           failure: failureText(record),
           bytes: events.length + (isNew ? prompt.length * 4 + keep.answer.length : 0),
           created_at: now,
-          expires_at: expiresAt
+          expires_at: expiresAt,
+          owner: lease.owner,
+          leased_until: lease.until
         })
       }
       yield* inBatches(
@@ -158,7 +168,8 @@ export const make = Effect.gen(function* () {
           INSERT INTO sessions ${sql.insert(rows)}
           ON CONFLICT (id) DO UPDATE SET
             prompt = CASE WHEN length(excluded.prompt) > 0 THEN excluded.prompt ELSE sessions.prompt END,
-            revision = excluded.revision, failure = excluded.failure, bytes = sessions.bytes + excluded.bytes, expires_at = excluded.expires_at`
+            revision = excluded.revision, failure = excluded.failure, bytes = sessions.bytes + excluded.bytes, expires_at = excluded.expires_at,
+            owner = excluded.owner, leased_until = excluded.leased_until`
       )
       // whoever went on with the same session elsewhere has written the same
       yield* inBatches(said, (rows) => sql`INSERT INTO session_events ${sql.insert(rows)} ON CONFLICT DO NOTHING`)
@@ -218,7 +229,36 @@ export const make = Effect.gen(function* () {
         )`
     })
 
-  return { write, load, onConnection, remove, sweep }
+  /** Takes over detached sessions that nobody finishes, the oldest first and at most so many. */
+  const claim = ({ owner, until }: Lease, most: number): Effect.Effect<ReadonlyArray<SessionId>, SqlError> =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const unfinished = sql`detached = 1 AND failure IS NULL AND leased_until <= ${now} AND expires_at > ${now}`
+      // said twice: of two servers that choose the same at once, the second finds it leased
+      const claimed = yield* sql<{ readonly id: SessionId }>`
+        UPDATE sessions SET owner = ${owner}, leased_until = ${until}
+        WHERE id IN (SELECT id FROM sessions WHERE ${unfinished} ORDER BY created_at, id LIMIT ${most}) AND ${unfinished}
+        RETURNING id`
+      return claimed.map(({ id }) => id)
+    })
+
+  /** Says that these are being finished still. */
+  const renew = (sessions: ReadonlyArray<SessionId>, { owner, until }: Lease): Effect.Effect<void, SqlError> =>
+    inBatches(
+      sessions,
+      (some) =>
+        sql`UPDATE sessions SET leased_until = ${until}, owner = ${owner} WHERE ${sql.in("id", some)} AND failure IS NULL`
+    )
+
+  /** Leaves all that it has not finished to others. */
+  const release = (owner: string): Effect.Effect<void, SqlError> =>
+    Effect.asVoid(sql`UPDATE sessions SET leased_until = 0 WHERE owner = ${owner} AND failure IS NULL`)
+
+  /** Ends a session that can't be gone on with. */
+  const abandon = (session: SessionId): Effect.Effect<void, SqlError> =>
+    Effect.asVoid(sql`UPDATE sessions SET failure = ${encodeError(defect)} WHERE id = ${session} AND failure IS NULL`)
+
+  return { write, load, onConnection, remove, sweep, claim, renew, release, abandon }
 })
 
 export type SessionStore = Effect.Effect.Success<typeof make>

@@ -8,7 +8,9 @@
  *
  * What is said is written behind: a tick writes what is new of all sessions in a few transactions, so that no token waits for the database.
  * A server that is killed loses a tick's tokens, and a session that is resumed computes them again, the same.
+ * Detached sessions are finished whether anybody comes back or not: see `SessionLeases.ts`.
  */
+import type { SqlError } from "@effect/sql/SqlError"
 import { SessionNotFound, type StorageUnavailable } from "@helixflow/schema/Errors"
 import type { GenerationRequest } from "@helixflow/schema/Generation"
 import type { SessionId } from "@helixflow/schema/Ids"
@@ -28,7 +30,9 @@ import {
   Scope
 } from "effect"
 import type { ClientOf } from "./Actor.ts"
+import type { ServicesShape } from "./Services.ts"
 import type { WhenUnheard } from "./SessionActor.ts"
+import * as SessionLeases from "./SessionLeases.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as SessionStore from "./SessionStore.ts"
 import * as StreamMailbox from "./StreamMailbox.ts"
@@ -49,6 +53,7 @@ export interface SessionsOptions {
   readonly retention: Duration.Duration
   /** Most bytes of prompts and answers in the database. */
   readonly maxBytes: number
+  readonly services: ServicesShape
 }
 
 type Events = Mailbox.ReadonlyMailbox<SessionEvent, SessionError>
@@ -122,11 +127,14 @@ const mostTogether = 50
 
 const isSaid = ({ _tag }: SessionEvent): boolean => _tag !== "Waiting"
 
-export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: SessionsOptions) {
+export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention, services }: SessionsOptions) {
   const store = yield* SessionStore.make
   const actors = yield* Scope.make()
   const live = new Map<SessionId, Live>()
   const unwritten = new Set<Live>()
+  /** Those that are being written now: they are not in the database yet. */
+  let writing: ReadonlySet<Live> = new Set()
+  const atDatabase = yield* Effect.makeSemaphore(1)
   const anything = yield* Effect.makeLatch()
   const anyNew = yield* Effect.makeLatch()
   const opening = yield* Effect.makeSemaphore(1)
@@ -172,11 +180,13 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     return opened
   })
 
+  /** Whether it is gone on with even if nobody listens. */
+  const goesOn = ({ asked, keep, record }: Live) => asked && keep.detached && record.exit === null
+
   /** Leaves a session to the database when nothing is left to do for it here. */
   const passivate = (session: Live) =>
     Effect.suspend(() => {
-      const generates = session.asked && session.keep.detached && session.record.exit === null
-      if (session.readers > 0 || generates || unwritten.has(session)) return Effect.void
+      if (session.readers > 0 || goesOn(session) || unwritten.has(session) || writing.has(session)) return Effect.void
       if (live.get(session.session) === session) live.delete(session.session)
       return Scope.close(session.scope, Exit.void)
     })
@@ -194,34 +204,69 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
       )
     })
 
+  const leases = yield* SessionLeases.make({
+    store,
+    held: () => [...live.values()].filter((one) => one.stored !== null && goesOn(one)).map(({ session }) => session),
+    finish: (session) =>
+      findWhere(session, () => true).pipe(
+        Effect.flatMap(goOn),
+        Effect.flatMap((events) => Effect.ignore(StreamMailbox.forEachBatch(events, () => Effect.void))),
+        Effect.scoped
+      )
+  })
+
+  const writeThese = (sessions: ReadonlyArray<Live>) =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const leased = yield* leases.lease
+      const entries = sessions.map(({ keep, record, revision, seen, session, stored }) => ({
+        session,
+        keep,
+        record,
+        stored,
+        news: record.events.slice(seen).filter(isSaid),
+        begunAnew: record.revision !== revision,
+        expiresAt: now + Duration.toMillis(retention),
+        lease: leased
+      }))
+      const seen = sessions.map(({ record }) => record.events.length)
+      const revisions = sessions.map(({ record }) => record.revision)
+      yield* store.write(entries)
+      for (const [index, session] of sessions.entries()) {
+        session.seen = seen[index] ?? session.seen
+        session.revision = revisions[index] ?? session.revision
+        session.stored = (session.stored ?? 0) + (entries[index]?.news.length ?? 0)
+      }
+    })
+
+  /** One that can't be written is kept by nobody, and must not keep the others from it. */
+  const writeAlone = (session: Live) =>
+    writeThese([session]).pipe(
+      Effect.catchAllDefect((defect) =>
+        Effect.logError("a session can't be written, and is not kept", Cause.die(defect)).pipe(
+          Effect.annotateLogs({ session: session.session })
+        )
+      )
+    )
+
   const writeSome = Effect.fnUntraced(function* (sessions: ReadonlyArray<Live>) {
     for (const session of sessions) unwritten.delete(session)
-    const now = yield* Clock.currentTimeMillis
-    const entries = sessions.map(({ keep, record, revision, seen, session, stored }) => ({
-      session,
-      keep,
-      record,
-      stored,
-      news: record.events.slice(seen).filter(isSaid),
-      begunAnew: record.revision !== revision,
-      expiresAt: now + Duration.toMillis(retention)
-    }))
-    const seen = sessions.map(({ record }) => record.events.length)
-    const revisions = sessions.map(({ record }) => record.revision)
-    yield* store.write(entries).pipe(
-      Effect.tapError(() =>
+    writing = new Set(sessions)
+    yield* writeThese(sessions).pipe(
+      Effect.catchAllDefect(() => Effect.forEach(sessions, writeAlone, { discard: true })),
+      Effect.tapErrorCause(() =>
         Effect.sync(() => {
           for (const session of sessions) unwritten.add(session)
         })
+      ),
+      Effect.ensuring(
+        Effect.sync(() => {
+          writing = new Set()
+        })
       )
     )
-    for (const [index, session] of sessions.entries()) {
-      session.seen = seen[index] ?? session.seen
-      session.revision = revisions[index] ?? session.revision
-      session.stored = (session.stored ?? 0) + (entries[index]?.news.length ?? 0)
-    }
     yield* Effect.forEach(sessions, passivate, { discard: true })
-  })
+  }, atDatabase.withPermits(1))
 
   /** All that is new, in parts between which streams go on. */
   const write = Effect.suspend(() =>
@@ -256,14 +301,12 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     Effect.suspend(() => {
       // what is cut off now is not cancelled: it goes on when its client comes back to the next server
       closing = true
-      return Effect.zipRight(Effect.ignoreLogged(write), Scope.close(actors, Exit.void))
+      return write.pipe(
+        Effect.zipRight(leases.release),
+        Effect.ignoreLogged,
+        Effect.zipRight(Scope.close(actors, Exit.void))
+      )
     })
-  )
-  yield* Effect.forkScoped(Effect.forever(writer))
-  yield* store.sweep(maxBytes).pipe(
-    Effect.catchTag("SqlError", () => Effect.logWarning("the database does not answer: old sessions are not removed")),
-    Effect.schedule(Schedule.spaced(sweepEvery)),
-    Effect.forkScoped
   )
 
   const restore = Effect.fnUntraced(function* (session: SessionId) {
@@ -279,22 +322,44 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     )
   })
 
-  /** The session, if it is the tenant's: of others' there is not even a trace. Attended as long as the scope lives. */
-  const find = (
+  /** The session, if it may be found. Attended as long as the scope lives. */
+  const findWhere = (
     session: SessionId,
-    tenant: string
+    isAllowed: (session: Live) => boolean
   ): Effect.Effect<Live, SessionNotFound | StorageUnavailable, Scope.Scope> =>
     Effect.suspend(() => {
       const present = live.get(session)
       return present === undefined ? restore(session) : Effect.succeed(present)
     }).pipe(
-      Effect.filterOrFail(
-        ({ keep }) => keep.tenant === tenant,
-        () => new SessionNotFound({ session })
-      ),
+      Effect.filterOrElse(isAllowed, (found) => Effect.zipRight(passivate(found), new SessionNotFound({ session }))),
       Effect.tap(attend),
       Effect.uninterruptible
     )
+
+  /** Of other tenants' sessions there is not even a trace. */
+  const find = (session: SessionId, tenant: string) => findWhere(session, ({ keep }) => keep.tenant === tenant)
+
+  /** All it says, past and to come: it goes on if it rested. */
+  const goOn = (session: Live) => {
+    session.asked = true
+    return StreamMailbox.fromStream(session.client.Resume({ after: -1 }))
+  }
+
+  const unlessAway = <A>(effect: Effect.Effect<A, SqlError>, what: string) =>
+    Effect.catchTag(effect, "SqlError", () => Effect.logWarning(`the database does not answer: ${what}`))
+
+  yield* services.add("session-writer", Effect.forever(writer))
+  yield* services.add(
+    "session-sweep",
+    Effect.repeat(unlessAway(store.sweep(maxBytes), "old sessions are not removed"), Schedule.spaced(sweepEvery))
+  )
+  yield* services.add(
+    "session-leases",
+    Effect.repeat(
+      unlessAway(leases.keep, "what other servers have left unfinished is not gone on with"),
+      Schedule.spaced(SessionLeases.leaseEvery)
+    )
+  )
 
   return {
     /** What becomes of sessions from now on, on this node. */
@@ -322,10 +387,9 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
     ): Effect.Effect<ResumedSession, SessionNotFound | StorageUnavailable, Scope.Scope> =>
       Effect.gen(function* () {
         const found = yield* find(session, tenant)
-        const { certain, client, keep, record } = found
+        const { certain, keep, record } = found
         const ended = record.exit !== null
-        found.asked = true
-        return { keep, certain, record, ended, events: yield* StreamMailbox.fromStream(client.Resume({ after: -1 })) }
+        return { keep, certain, record, ended, events: yield* goOn(found) }
       }),
 
     /** What there is of a session now. */
@@ -365,9 +429,14 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention }: 
         Effect.gen(function* () {
           const found = yield* find(session, tenant)
           yield* Effect.orDie(found.client.Cancel())
-          unwritten.delete(found)
-          live.delete(session)
-          yield* store.remove(session)
+          // what is being written of it is there before it is removed
+          yield* atDatabase.withPermits(1)(
+            Effect.suspend(() => {
+              unwritten.delete(found)
+              live.delete(session)
+              return store.remove(session)
+            })
+          )
         })
       )
   }

@@ -4,24 +4,40 @@
  *     local                              node
  *     ├── local/cpu:0                    device
  *     │   ├── local/cpu:0/gpu            actor: the device's ledger
- *     │   └── local/cpu:0/replicas       supervisor
- *     │       └── local/cpu:0/m#0        replica
- *     │           └── local/cpu:0/m#0/model           actor: the loaded model
- *     │               └── local/cpu:0/m#0/model/worker    its process
+ *     │   ├── local/cpu:0/replicas       supervisor
+ *     │   │   └── local/cpu:0/m#0        replica
+ *     │   │       └── local/cpu:0/m#0/model           actor: the loaded model
+ *     │   │           └── local/cpu:0/m#0/model/worker    its process
+ *     │   └── local/cpu:0/quarantine/m#1     quarantine: a worker that suspects are tried in, see Isolation.ts
  *     ├── local/scheduler                actor
- *     └── local/default-model            task
+ *     ├── local/default-model            task
+ *     └── local/services                 supervisor
+ *         └── local/services/session-writer, …    service: see Services.ts
  */
 import type { ActorUnreachable } from "@helixflow/schema/Errors"
-import { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
+import { DeviceId, deviceOf, ReplicaId } from "@helixflow/schema/Ids"
 import type { ReplicaState } from "@helixflow/schema/Model"
+import type { ModelActor } from "@helixflow/schema/ModelActor"
 import type { ChildState, ChildStatus } from "@helixflow/schema/Supervisor"
 import { type Context, Effect, Option, Schema } from "effect"
+import type { ClientOf } from "./Actor.ts"
 import { type Directory, schedulerId } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
+import type { Cell, Isolation } from "./Isolation.ts"
 import type { Node } from "./Node.ts"
+import { id as servicesId } from "./Services.ts"
 import type { SupervisorHandle } from "./Supervisor.ts"
 
-export type TreeNodeKind = "node" | "device" | "supervisor" | "replica" | "actor" | "worker" | "task"
+export type TreeNodeKind =
+  | "node"
+  | "device"
+  | "supervisor"
+  | "replica"
+  | "actor"
+  | "worker"
+  | "quarantine"
+  | "service"
+  | "task"
 
 export interface TreeNode {
   /** Its place in the tree. */
@@ -53,7 +69,9 @@ export interface TreeNode {
 /** What a child adds to what its supervisor knows of it. */
 type Details = Partial<Pick<TreeNode, "kind" | "mailbox" | "replica" | "children">>
 
-type NodeShape = Pick<Context.Tag.Service<Node>, "id" | "since" | "directory" | "supervisor">
+type NodeShape = Pick<Context.Tag.Service<Node>, "id" | "since" | "directory" | "supervisor"> & {
+  readonly isolation: Pick<Isolation, "cells">
+}
 
 const isDeviceId = Schema.is(DeviceId)
 const isReplicaId = Schema.is(ReplicaId)
@@ -68,9 +86,8 @@ const mailboxOf = <E>(actor: Effect.Effect<object, E>): Effect.Effect<Details, E
   Effect.map(actor, (client) => ({ mailbox: depthOf(client) }))
 
 /** A loaded model, with its worker below it. */
-const modelDetails = (directory: Directory, replica: ReplicaId, place: string) =>
+const modelDetails = (actor: ClientOf<typeof ModelActor>, place: string) =>
   Effect.gen(function* () {
-    const actor = yield* directory.replicas.find(replica)
     const { active, model, pid, rss, since, slots, state } = yield* actor.Status()
     const children = pid === null ? [] : [{ ...leaf(`${place}/worker`, "worker", since), process: { pid, rss } }]
     return { mailbox: depthOf(actor), replica: { model, state, active, slots }, children }
@@ -79,7 +96,7 @@ const modelDetails = (directory: Directory, replica: ReplicaId, place: string) =
 /** What the actor says that a replica's, a device's or the node's supervisor (`parent`) keeps. */
 const actorDetails = (directory: Directory, parent: string, place: string): Effect.Effect<Details> => {
   const details: Effect.Effect<Details, unknown> = isReplicaId(parent)
-    ? modelDetails(directory, parent, place)
+    ? Effect.flatMap(directory.replicas.find(parent), (actor) => modelDetails(actor, place))
     : mailboxOf(
         Effect.suspend(
           (): Effect.Effect<object, ActorUnreachable> =>
@@ -107,17 +124,36 @@ const leaf = (id: string, kind: TreeNodeKind, since: number): TreeNode => ({
 const kindOf = (place: string): TreeNodeKind =>
   isDeviceId(place) ? "device" : isReplicaId(place) ? "replica" : "supervisor"
 
+const cellNode = (cell: Cell): Effect.Effect<TreeNode> =>
+  modelDetails(cell.replica, cell.id).pipe(
+    // one that is being opened or ended
+    Effect.orElseSucceed(() => ({})),
+    Effect.map((details) => ({ ...leaf(cell.id, "quarantine", cell.since), ...details }))
+  )
+
 /** The tree of a node. Its parts are asked one after the other, so that it is exact in each and not a snapshot of all. */
-export const read = ({ directory, id, since, supervisor }: NodeShape): Effect.Effect<TreeNode> => {
+export const read = ({ directory, id, isolation, since, supervisor }: NodeShape): Effect.Effect<TreeNode> => {
   const detailsOf = (parent: string, place: string, status: ChildStatus): Effect.Effect<Details> =>
     Effect.flatMap(Effect.option(directory.supervisors.find(place)), (below) => {
       if (Option.isSome(below)) {
-        return Effect.map(childrenOf(place, below.value), (children) => ({ kind: kindOf(place), children }))
+        return Effect.zipWith(childrenOf(place, below.value), cellsOn(place), (children, cells) => ({
+          kind: kindOf(place),
+          children: [...children, ...cells]
+        }))
       }
       if (isDeviceId(place) || isReplicaId(place)) return Effect.succeed({ kind: kindOf(place) })
+      if (parent === `${id}/${servicesId}`) return Effect.succeed({ kind: "service" as const })
       const isActor = status.id === schedulerId || isDeviceId(parent) || isReplicaId(parent)
       return isActor ? actorDetails(directory, parent, place) : Effect.succeed({ kind: "task" as const })
     })
+
+  const cellsOn = (place: string) =>
+    Effect.flatMap(isolation.cells, (cells) =>
+      Effect.forEach(
+        cells.filter((cell) => deviceOf(cell.id) === place),
+        cellNode
+      )
+    )
 
   const childrenOf = (parent: string, handle: SupervisorHandle): Effect.Effect<ReadonlyArray<TreeNode>> =>
     Effect.flatMap(handle.children, (children) =>

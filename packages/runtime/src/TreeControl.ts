@@ -94,13 +94,15 @@ export const make = (node: NodeShape): TreeControl => {
       }
       return yield* refused(
         place,
-        found?.kind === "worker"
+        found?.kind === "worker" || found?.kind === "quarantine"
           ? "is restarted by killing it"
           : "is the node itself: stop the server and start it again"
       )
     }),
     drain: Effect.fn("TreeControl.drain")(function* (place, grace) {
-      const replicas = (yield* below(place)).flatMap(({ id }) => (isReplicaId(id) ? [id] : []))
+      const replicas = (yield* below(place)).flatMap(({ id, kind }) =>
+        kind === "replica" && isReplicaId(id) ? [id] : []
+      )
       if (replicas.length === 0) return yield* refused(place, "has no replica that could be drained")
       yield* Effect.forEach(replicas, (replica) => drainReplica(replica, grace), {
         concurrency: "unbounded",

@@ -6,12 +6,13 @@ import * as MemoryFleet from "@helixflow/scheduler/MemoryFleet"
 import { LogLine } from "@helixflow/scheduler/Replay"
 import * as Scheduler from "@helixflow/scheduler/SchedulerActor"
 import { Device } from "@helixflow/schema/Device"
-import { Bytes, DeviceId, ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
+import { Bytes, ChildId, DeviceId, ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import { ModelSpec } from "@helixflow/schema/Model"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
-import { Effect, Schedule, Schema } from "effect"
+import { Effect, Exit, Schedule, Schema, TestClock } from "effect"
 import * as DecisionLog from "../src/DecisionLog.ts"
 import * as InProcess from "../src/InProcess.ts"
+import * as Supervisor from "../src/Supervisor.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const spec = new ModelSpec({
@@ -38,7 +39,9 @@ const serve = Effect.fnUntraced(function* (folder: string, fileBytes: number, re
     { name: "scheduler" }
   )
   yield* scheduler.Observe(memory.news())
-  yield* Effect.forkScoped(DecisionLog.write({ folder, fileBytes }, scheduler))
+  const log = DecisionLog.make({ folder, fileBytes })
+  yield* log.follow(scheduler)
+  yield* Effect.forkScoped(log.write)
   const current = path.join(folder, "decisions.jsonl")
   const written = (wanted: string) => Effect.sync(() => fs.existsSync(current) && filesOf(folder).includes(wanted))
   const until = (wanted: string) =>
@@ -106,17 +109,52 @@ describe("The decision log", () => {
     })
   )
 
-  it.scopedLive("that can't be written stops nobody", () =>
+  const hosted = Effect.suspend(() => {
+    const memory = MemoryFleet.make([device], [spec])
+    return InProcess.host(SchedulerActor, Scheduler.handlers.pipe(Effect.provideService(Fleet, memory.fleet)), {
+      name: "scheduler"
+    })
+  })
+
+  it.scoped("that can't be written fails as a service does, and goes on with what it was told meanwhile", () =>
     Effect.gen(function* () {
-      const blocked = path.join(folder, "file")
-      fs.writeFileSync(blocked, "")
-      const memory = MemoryFleet.make([device], [spec])
-      const scheduler = yield* InProcess.host(
-        SchedulerActor,
-        Scheduler.handlers.pipe(Effect.provideService(Fleet, memory.fleet)),
-        { name: "scheduler" }
+      const own = path.join(folder, "blocked")
+      fs.writeFileSync(own, "")
+      const log = DecisionLog.make({ folder: path.join(own, "below"), fileBytes: 2 ** 20 })
+      const scheduler = yield* hosted
+      yield* log.follow(scheduler)
+      const services = yield* Supervisor.make({
+        name: "services",
+        strategy: "one_for_one",
+        children: [{ id: ChildId.make("decision-log"), restart: "permanent", start: Effect.succeed(log.write) }]
+      })
+      const state = Effect.map(services.children, ([child]) => child)
+      const failed = yield* Effect.repeat(Effect.zipRight(Effect.yieldNow(), state), {
+        until: (child) => child?.state === "backing-off"
+      })
+      assert.include(failed?.lastFailure ?? "", "ENOTDIR")
+      yield* Effect.flip(scheduler.Place({ request: RequestId.make("r"), model: spec.id, not: [], timeoutMillis: 0 }))
+      fs.rmSync(own)
+      yield* TestClock.adjust("100 millis")
+      yield* Effect.repeat(Effect.yieldNow(), {
+        until: () => fs.existsSync(own) && filesOf(path.join(own, "below")).includes("Rejected")
+      })
+      assert.deepStrictEqual(
+        entries(path.join(own, "below", "decisions.jsonl")).map(({ _tag }) => _tag),
+        ["FleetKnown", "Arrived", "Queued", "Rejected"]
       )
-      yield* DecisionLog.write({ folder: path.join(blocked, "below"), fileBytes: 1000 }, scheduler)
+    })
+  )
+
+  it.scoped("does not push out its older files where there is no room for a new one", () =>
+    Effect.gen(function* () {
+      const own = path.join(folder, "full")
+      fs.mkdirSync(own, { recursive: true })
+      fs.writeFileSync(path.join(own, "decisions.jsonl"), "before\n")
+      const log = DecisionLog.make({ folder: own, fileBytes: 2 ** 20 })
+      yield* log.follow({ ...(yield* hosted), View: () => Effect.die("nothing can be written") })
+      for (let attempt = 0; attempt < 8; attempt++) assert.isTrue(Exit.isFailure(yield* Effect.exit(log.write)))
+      assert.strictEqual(fs.readFileSync(path.join(own, "decisions.1.jsonl"), "utf8"), "before\n")
     })
   )
 })

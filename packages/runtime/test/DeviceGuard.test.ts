@@ -9,7 +9,7 @@ const replica = makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("m"), 0
 
 /** A device's supervisor with what stands for its replicas. */
 const device = Effect.gen(function* () {
-  const guard = DeviceGuard.make()
+  const guard = DeviceGuard.make(yield* DeviceGuard.DeviceGuardPolicy)
   const supervisor = yield* Supervisor.make({
     name: "device",
     strategy: "rest_for_one",

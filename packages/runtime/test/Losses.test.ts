@@ -2,13 +2,13 @@ import { FastCheck as fc } from "effect"
 import { describe, expect, it } from "vitest"
 import * as Losses from "../src/Losses.ts"
 
-const limits = { attempts: 4, millis: 1_000 }
+const limits = { attempts: 4, millis: 1_000, totalMillis: 10_000 }
 
 /** Loses attempts, each after so many tokens in all, until it is over. */
 const lose = (reached: ReadonlyArray<number>, millisBetween = 0) => {
   let losses = Losses.none
   for (const [index, tokens] of reached.entries()) {
-    losses = Losses.lost(losses, tokens, false, index * millisBetween)
+    losses = Losses.lost(losses, tokens, false, index * millisBetween, null)
     if (Losses.isOver(losses, limits, index * millisBetween)) return `over after ${index + 1}`
   }
   return "goes on"
@@ -43,6 +43,19 @@ describe("a request that loses its workers", () => {
     )
   })
 
+  it("is over when all that it waited together is too much, and what it computed in between does not count", () => {
+    let losses = Losses.none
+    let now = 0
+    const lose = (computed: number, waited: number) => {
+      now += computed
+      losses = Losses.lost(losses, losses.reached + 1, false, now, now - computed)
+      now += waited
+      return Losses.isOver(losses, limits, now)
+    }
+    for (let n = 0; n < 11; n++) expect(lose(3_600_000, 900)).toBe(false)
+    expect(lose(3_600_000, 900)).toBe(true)
+  })
+
   it("pauses longer and longer, and not for ever", () => {
     const pauses = Array.from({ length: 10 }, (_, n) => Losses.pause({ ...Losses.none, inVain: n + 1 }))
     expect(pauses).toEqual([25, 50, 100, 200, 400, 800, 1_600, 2_000, 2_000, 2_000])
@@ -51,20 +64,20 @@ describe("a request that loses its workers", () => {
 
 describe("a suspect", () => {
   it("is whoever was there at two crashes, whatever it gained in between", () => {
-    const once = Losses.lost(Losses.none, 3, true, 0)
+    const once = Losses.lost(Losses.none, 3, true, 0, null)
     expect(Losses.isSuspect(once)).toBe(false)
-    expect(Losses.isSuspect(Losses.lost(once, 9, true, 1))).toBe(true)
+    expect(Losses.isSuspect(Losses.lost(once, 9, true, 1, null))).toBe(true)
   })
 
   it("is nobody whose workers were killed from outside", () => {
     let losses = Losses.none
-    for (let n = 0; n < 50; n++) losses = Losses.lost(losses, n, false, n)
+    for (let n = 0; n < 50; n++) losses = Losses.lost(losses, n, false, n, null)
     expect(Losses.isSuspect(losses)).toBe(false)
   })
 
   it("that got further alone is none until the next crash", () => {
-    const cleared = Losses.cleared(7)
+    const cleared = Losses.cleared(7, Losses.none)
     expect(Losses.isSuspect(cleared)).toBe(false)
-    expect(Losses.isSuspect(Losses.lost(cleared, 8, true, 0))).toBe(true)
+    expect(Losses.isSuspect(Losses.lost(cleared, 8, true, 0, null))).toBe(true)
   })
 })

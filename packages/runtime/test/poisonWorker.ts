@@ -1,11 +1,11 @@
 /**
  * A worker that dies as one with a broken kernel does: it aborts in the step after the one in which a prompt came that holds the
- * poison, and takes with it whoever shares the batch.
+ * poison, or of the swift one in that step itself, and takes with it whoever shares the batch.
  */
 import type { TextEngine } from "../src/Engine.ts"
 import { loadOnnxEngine } from "../src/OnnxEngine.ts"
 import * as WorkerProgram from "../src/WorkerProgram.ts"
-import { poison } from "./poison.ts"
+import { poison, swiftPoison } from "./poison.ts"
 
 const poisonable = (engine: TextEngine): TextEngine => {
   let stepsLeft = Number.POSITIVE_INFINITY
@@ -21,6 +21,7 @@ const poisonable = (engine: TextEngine): TextEngine => {
     close: engine.close,
     submit: (request) => {
       if (request.prompt.includes(poison)) stepsLeft = 1
+      if (request.prompt.includes(swiftPoison)) stepsLeft = 0
       engine.submit(request)
     },
     step: () => {

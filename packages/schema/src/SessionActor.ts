@@ -84,7 +84,9 @@ export class Delta extends Schema.TaggedClass<Delta>()("Delta", {
   logprobs: Schema.NullOr(Schema.Array(TokenLogprob)),
   /** Of the whole prompt, where they are wanted: with a choice's first token. */
   promptLogprobs: Schema.optional(Schema.Array(PromptLogprob)),
-  finish: Schema.NullOr(FinishReason)
+  finish: Schema.NullOr(FinishReason),
+  /** Prompt tokens that were known when the prompt was computed first, if any; said once. */
+  cachedTokens: Schema.optional(Schema.NonNegativeInt)
 }) {}
 
 /** All choices have ended; always the last event. */
