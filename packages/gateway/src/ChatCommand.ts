@@ -133,7 +133,7 @@ export const chatHelp: CommandHelp = {
   examples: [
     ["helixflow chat", "a conversation"],
     ["helixflow chat org/name", "a conversation with this model"],
-    ['helixflow chat -m helix-demo "What is a GPU?"', "one question"],
-    ["echo 'What is a GPU?' | helixflow chat", "one question from a pipe"]
+    ['helixflow chat -m helix-demo "What can you do?"', "one question"],
+    ["echo 'What can you do?' | helixflow chat", "one question from a pipe"]
   ]
 }

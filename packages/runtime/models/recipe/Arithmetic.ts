@@ -1,6 +1,7 @@
 /**
  * Addition, subtraction and counting. Sums of more than one digit are first said again and then worked out column by column, ones
- * first, as at school: each step then needs no more than the digits it names, which is what a small model can learn.
+ * first, as at school: each step then needs no more than the digits it names, which is what a small model can learn. Counting says
+ * first from where to where, and comparing which way round two numbers are, for the same reason.
  */
 import { type Draw, expand } from "./Draw.ts"
 import type { Turn } from "./Turn.ts"
@@ -10,7 +11,7 @@ const digit = (n: number, place: number): number => Math.floor(n / 10 ** place) 
 
 /** `a + b`, worked out. */
 export function addition(a: number, b: number): string {
-  if (a < 10 && b < 10) return `${a} + ${b} = ${a + b}.`
+  if (a < 10 && b < 10) return `${a}+${b}=${a + b}.`
   const steps: Array<string> = []
   let carry = 0
   for (let place = 0; place < Math.max(`${a}`.length, `${b}`.length); place++) {
@@ -23,8 +24,8 @@ export function addition(a: number, b: number): string {
 
 /** `a - b`, worked out; a negative difference as the positive one the other way round. */
 export function subtraction(a: number, b: number): string {
-  if (a < b) return b < 10 ? `${a} - ${b} = ${a - b}.` : `-(${b} - ${a}): ${worked(b, a)}. That makes ${a - b}.`
-  return a < 10 ? `${a} - ${b} = ${a - b}.` : `${a} - ${b}: ${worked(a, b)}. That makes ${a - b}.`
+  if (a < b) return `-(${b} - ${a}): ${worked(b, a)}. That makes ${a - b}.`
+  return a < 10 ? `${a}-${b}=${a - b}.` : `${a} - ${b}: ${worked(a, b)}. That makes ${a - b}.`
 }
 
 function worked(a: number, b: number): string {
@@ -88,15 +89,23 @@ function operand(draw: Draw): number {
 export const operandsKey = (operator: "+" | "-", a: number, b: number): string =>
   `${operator} ${Math.min(a, b)} ${Math.max(a, b)}`
 
+/** Pairs that need care are more frequent than chance makes them: digits alone, negative differences, tens to borrow. */
 function operands(draw: Draw, operator: "+" | "-"): readonly [number, number] {
+  const shape = draw.next()
+  const wanted = (a: number, b: number): boolean => {
+    if (shape < 0.15) return a < 10 && b < 10
+    if (operator === "+") return shape < 0.45 ? digit(a, 0) + digit(b, 0) > 9 : true
+    if (shape < 0.35) return a < b
+    return a >= b && (shape > 0.65 || digit(a, 0) < digit(b, 0))
+  }
   return draw.untilSplit(
     "operands",
     ([a, b]) => operandsKey(operator, a, b),
     () => {
-      // One digit pairs are too few to hold any back from the evaluation's point of view: there they come with longer ones.
-      const pair = [operand(draw), operand(draw)] as const
-      const [a, b] = pair
-      return operator === "-" && a < b && draw.chance(0.85) ? ([b, a] as const) : pair
+      for (;;) {
+        const [a, b] = [operand(draw), operand(draw)]
+        if (wanted(a, b)) return [a, b] as const
+      }
     }
   )
 }
@@ -122,37 +131,54 @@ export function drawSubtraction(draw: Draw): Turn {
 }
 
 const nextPhrases = expand(
-  "(What|Which) number (comes|is|goes) (right |)after {a}?",
-  "What comes after {a}?",
-  "(What is|Tell me) the number after {a}?"
-)
+  "(What|Which) number (comes|is|goes|follows) (right |directly |just |)after {a}?",
+  "What (comes|is|follows) (right |directly |)after {a}?",
+  "(What is|What's|whats|Tell me|Name|Give me|Say|Do you know) the (next |)number (right |)after {a}?",
+  "(What is|What's|Tell me) the (successor of|number following) {a}?",
+  "(Which|What) number follows {a}?",
+  "(after {a}|next after {a}|the number after {a})(|?)"
+).filter((phrase) => !/follows (right |directly |just |)after/.test(phrase))
 const previousPhrases = expand(
-  "(What|Which) number (comes|is|goes) (right |)before {a}?",
-  "What comes before {a}?",
-  "(What is|Tell me) the number before {a}?"
+  "(What|Which) number (comes|is|goes) (right |directly |just |)before {a}?",
+  "What (comes|is|goes) (right |directly |just |)before {a}?",
+  "(What is|What's|whats|Tell me|Name|Give me|Say|Do you know) the number (right |just |)before {a}?",
+  "(What is|What's|Tell me) the (predecessor of|number preceding) {a}?",
+  "(Which|What) number precedes {a}?",
+  "(before {a}|the number before {a})(|?)"
 )
 const upPhrases = expand(
   "(Please |Can you |Could you |)count (up |)(from {a} to {b}|to {b} from {a}|from {a} up to {b}).",
-  "(List|Give me|Say|Write|Tell me) (all |)the numbers (from {a} to {b}|between {a} and {b})."
+  "(List|Give me|Say|Write|Tell me|Show me) (all |)the numbers (from {a} to {b}|between {a} and {b}|from {a} up to {b}).",
+  "(count|numbers|from) {a} to {b}",
+  "count {a} up to {b}"
 )
 const upToPhrases = expand(
-  "(Please |Can you |Could you |)count (up |)to {b}(| for me).",
-  "(Count|Say) the numbers up to {b}."
+  "(Please |Can you |Could you |Would you |)count (up |)to {b}(| for me| now).",
+  "(Count|Say|List|Write|Give me|Tell me) (all |)the numbers up to {b}.",
+  "(Count|Say|List|Write) (all |)the first {b} numbers.",
+  "(Let us|Let's|Now) count (up |)to {b}."
 )
 const downPhrases = expand(
-  "(Please |Can you |)count (down|backwards|back) from {b} to {a}.",
-  "(List|Say) the numbers from {b} down to {a}."
+  "(Please |Can you |Could you |)count (down|backwards|back) (from {b} to {a}|to {a} from {b}|from {b} down to {a}).",
+  "(List|Give me|Say|Write|Tell me) (all |)the numbers (from {b} down to {a}|down from {b} to {a}|from {b} to {a} backwards).",
+  "(count|numbers|from|count from) {b} down to {a}",
+  "(countdown|count down|a countdown) from {b} to {a}"
 )
 const largerPhrases = expand(
-  "Which (number |)is (bigger|larger|greater|more), {a} or {b}?",
-  "Which is the (bigger|larger|greater) number, {a} or {b}?",
-  "What is (bigger|larger|more): {a} or {b}?"
+  "Which (number |one |)is (bigger|larger|greater|more|higher)(,|:) {a} or {b}?",
+  "Which is the (bigger|larger|greater|higher) (number|one|of the two), {a} or {b}?",
+  "What is (bigger|larger|more|greater|higher)(,|:) {a} or {b}?",
+  "(Tell me|Do you know|Can you tell me) which is (bigger|larger|greater|more), {a} or {b}?",
+  "(Tell me|Name|Give me) the (bigger|larger|greater) (number |)of {a} and {b}.",
+  "(Is {a} or {b}|{a} or {b}, which is|{a} or {b}: which is|Of {a} and {b}, which is) (bigger|larger|more|greater)?"
 )
 const smallerPhrases = expand(
-  "Which (number |)is (smaller|less), {a} or {b}?",
-  "What is (smaller|less|lower): {a} or {b}?",
-  "(Tell me|Do you know) which is (smaller|less), {a} or {b}?",
-  "Which is the smaller number, {a} or {b}?"
+  "Which (number |one |)is (smaller|less|lower)(,|:) {a} or {b}?",
+  "Which is the (smaller|lower|lesser) (number|one|of the two), {a} or {b}?",
+  "What is (smaller|less|lower)(,|:) {a} or {b}?",
+  "(Tell me|Do you know|Can you tell me) which is (smaller|less|lower), {a} or {b}?",
+  "(Tell me|Name|Give me) the (smaller|lower) (number |)of {a} and {b}.",
+  "(Is {a} or {b}|{a} or {b}, which is|{a} or {b}: which is|Of {a} and {b}, which is) (smaller|less|lower)?"
 )
 
 export function drawCounting(draw: Draw): Turn {
@@ -165,7 +191,7 @@ export function drawCounting(draw: Draw): Turn {
       "count",
       ([a, b]) => `range ${a} ${b}`,
       () => {
-        const a = draw.chance(0.5) ? 1 : draw.integer(0, 89)
+        const a = draw.chance(0.25) ? 1 : draw.integer(0, 89)
         const b = a + draw.integer(2, 11)
         return [a, b, Array.from({ length: b - a + 1 }, (_, i) => a + i)] as const
       }
@@ -187,12 +213,18 @@ export function drawCounting(draw: Draw): Turn {
     }
     case 2: {
       const [a, b, numbers] = range()
-      if (a === 1 && draw.chance(0.5)) return turn(`count:range ${a} ${b}`, upToPhrases, a, b, `${numbers.join(", ")}.`)
-      return turn(`count:range ${a} ${b}`, upPhrases, a, b, `${numbers.join(", ")}.`)
+      const phrases = a === 1 && draw.chance(0.5) ? upToPhrases : upPhrases
+      return turn(`count:range ${a} ${b}`, phrases, a, b, `From ${a} up to ${b}: ${numbers.join(", ")}.`)
     }
     case 3: {
       const [a, b, numbers] = range()
-      return turn(`count:range ${a} ${b}`, downPhrases, a, b, `${numbers.toReversed().join(", ")}.`)
+      return turn(
+        `count:range ${a} ${b}`,
+        downPhrases,
+        a,
+        b,
+        `From ${b} down to ${a}: ${numbers.toReversed().join(", ")}.`
+      )
     }
     default: {
       const [a, b] = draw.untilSplit(
@@ -205,9 +237,10 @@ export function drawCounting(draw: Draw): Turn {
         }
       )
       const [low, high] = [Math.min(a, b), Math.max(a, b)]
-      return draw.chance(0.6)
-        ? turn(`operands:${operandsKey("-", a, b)}`, largerPhrases, a, b, `${high} is more than ${low}.`)
-        : turn(`operands:${operandsKey("-", a, b)}`, smallerPhrases, a, b, `${low} is less than ${high}.`)
+      const order = `${a} ${a < b ? "<" : ">"} ${b}`
+      return draw.chance(0.5)
+        ? turn(`operands:${operandsKey("-", a, b)}`, largerPhrases, a, b, `${order}: ${high} is more than ${low}.`)
+        : turn(`operands:${operandsKey("-", a, b)}`, smallerPhrases, a, b, `${order}: ${low} is less than ${high}.`)
     }
   }
 }

@@ -3,7 +3,7 @@
 export const chatConfig = {
   model_type: "llama",
   architectures: ["LlamaForCausalLM"],
-  vocab_size: 1536,
+  vocab_size: 2304,
   hidden_size: 192,
   num_hidden_layers: 4,
   num_attention_heads: 6,

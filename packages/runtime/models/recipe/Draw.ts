@@ -25,6 +25,9 @@ export const openers = [
 ]
 export const closers = [" Thanks!", " Please.", " please", " thanks", "?", "!"]
 
+/** Words that a phrase means the same without. */
+const idle = new Set("a an the me please Please right all is are does do number word".split(" "))
+
 const bare = (text: string): string =>
   text
     .toLowerCase()
@@ -83,10 +86,21 @@ export class Draw {
     return choice
   }
 
-  /** A choice from this side of the split; from either side where this one is empty in the evaluation. */
+  /** A choice from this side of the split; from either side where this one is empty in the evaluation. See {@link expand} for the weights. */
   pickSplit(kind: string, choices: ReadonlyArray<string>): string {
-    const mine = choices.filter((choice) => heldOut(kind, choice) === (this.split === "test"))
-    return this.pick(mine.length === 0 && this.split === "test" ? choices : mine)
+    const { texts, upTo } = side(this.split, kind, choices)
+    const at = this.next() * (upTo.at(-1) ?? 0)
+    const picked = texts[upTo.findIndex((sum) => at < sum)]
+    if (picked === undefined) throw new RangeError("nothing to choose from")
+    return this.split === "train" && kind === "phrase" && this.chance(0.1) ? this.#clipped(picked) : picked
+  }
+
+  /** As people in a hurry write it: without one of the words that carry no meaning. Never a phrase that is held out. */
+  #clipped(phrase: string): string {
+    const words = phrase.split(" ")
+    const at = this.pick([...words.keys()])
+    const rest = words.filter((_, i) => i !== at).join(" ")
+    return idle.has(words[at] ?? "") && rest !== "" && !heldOut("phrase", rest) ? rest : phrase
   }
 
   /** Draws until the result is on this side of the split. */
@@ -98,23 +112,58 @@ export class Draw {
   }
 }
 
+/** The texts of a list that lie on one side of the split, and the running sums of their weights. */
+interface Side {
+  readonly texts: ReadonlyArray<string>
+  readonly upTo: ReadonlyArray<number>
+}
+
+/** Lists are drawn from again and again, and hashing a thousand phrases is slow. */
+const sides = new WeakMap<ReadonlyArray<string>, Map<string, Side>>()
+
+function side(split: Split, kind: string, choices: ReadonlyArray<string>): Side {
+  const ofChoices = sides.get(choices) ?? new Map<string, Side>()
+  sides.set(choices, ofChoices)
+  const known = ofChoices.get(`${split} ${kind}`)
+  if (known !== undefined) return known
+  const mine = choices.filter((choice) => heldOut(kind, choice) === (split === "test"))
+  const texts = mine.length === 0 && split === "test" ? choices : mine
+  let sum = 0
+  const upTo = texts.map((text) => {
+    sum += 1 / Math.sqrt(patternSizes.get(text) ?? 1)
+    return sum
+  })
+  const made = { texts, upTo }
+  ofChoices.set(`${split} ${kind}`, made)
+  return made
+}
+
+/** How many texts the pattern of a text stands for. */
+const patternSizes = new Map<string, number>()
+
 /**
  * Every text that a pattern stands for: `(a|b|)` is a choice, spaces that an empty choice leaves behind are removed.
- * `expand("(what is|what's) it")` is `["what is it", "what's it"]`.
+ * `expand("(what is|what's) it")` is `["what is it", "what's it"]`. A pattern of many texts is drawn more often than one of few,
+ * but not as much more as it has texts: `{a}+{b}` is what people type, however many ways there are to say it in words.
  */
 export function expand(...patterns: ReadonlyArray<string>): ReadonlyArray<string> {
   const texts = patterns.flatMap((pattern) => {
-    const choice = /\(([^()]*)\)/.exec(pattern)
-    if (choice === null)
-      return [
-        pattern
-          .replaceAll(/\s+/g, " ")
-          .replaceAll(/ ([?.,!])/g, "$1")
-          .trim()
-      ]
-    const before = pattern.slice(0, choice.index)
-    const after = pattern.slice(choice.index + choice[0].length)
-    return (choice[1] ?? "").split("|").flatMap((option) => expand(`${before}${option}${after}`))
+    const ofPattern = [...new Set(textsOf(pattern))]
+    for (const text of ofPattern) {
+      patternSizes.set(text, Math.min(patternSizes.get(text) ?? Number.POSITIVE_INFINITY, ofPattern.length))
+    }
+    return ofPattern
   })
   return [...new Set(texts)]
+}
+
+function textsOf(pattern: string): ReadonlyArray<string> {
+  const choice = /\(([^()]*)\)/.exec(pattern)
+  if (choice === null) {
+    const text = pattern.replaceAll(/\s+/g, " ").replaceAll(/ ([?.,!])/g, "$1")
+    return [text.trim()]
+  }
+  const before = pattern.slice(0, choice.index)
+  const after = pattern.slice(choice.index + choice[0].length)
+  return (choice[1] ?? "").split("|").flatMap((option) => textsOf(`${before}${option}${after}`))
 }

@@ -1,10 +1,10 @@
-/** Conversations steered by a system prompt, by a wish for JSON, or by tools. */
+/** Conversations steered by a system prompt or by a wish for JSON. */
 import { drawWeekdayAfter } from "./Calendar.ts"
 import { type Draw, expand } from "./Draw.ts"
 import { drawCapitalOf, drawHelixflow, drawIdentity, drawOneWord, drawOppositeOf } from "./Knowledge.ts"
-import type { Conversation, Message, Tool, ToolCall, Turn } from "./Turn.ts"
-import { inventedWord } from "./Words.ts"
-import { capitals, names, topics } from "./WorldFacts.ts"
+import type { Conversation, Message, Turn } from "./Turn.ts"
+import { drawName } from "./Words.ts"
+import { capitals } from "./WorldFacts.ts"
 
 /** System prompts that change nothing, as most clients send them. */
 export const plainSystemPrompts = expand(
@@ -17,24 +17,43 @@ const namePrompts = expand(
   "(You are|You're|Your name is|You are called|Act as|Pretend to be|From now on you are) {x}(.|)",
   "(You are|You're) {x}, a (helpful|friendly|polite|kind|) (assistant|chatbot|robot|guide).",
   "You are a (helpful|friendly|) (assistant|chatbot) (named|called) {x}.",
-  "Your name is {x}. (Be helpful|Be polite|Help the user|Answer questions)."
+  "Your name is {x}. (Be helpful|Be polite|Help the user|Answer questions).",
+  "(You are|You're|I am talking to|This is) {x}(, my assistant|, our assistant|, a language model|, an AI|, a friend)(.|)",
+  "(Your name|The assistant's name|The name of the assistant) is {x}(.|)",
+  "(Call yourself|You go by|Answer as|Speak as|Play|Be|Name yourself|Introduce yourself as) {x}(.|)",
+  "You are (a bot|an AI|an assistant|a chatbot|a robot) (named|called|with the name) {x}(.|)",
+  "(From now on|Today|In this chat|For this conversation) (your name is|you are|you are called) {x}(.|)",
+  "You are {x}. (Be concise|Be helpful|Be polite|Be kind|Help the user|Answer questions|You are friendly)(.|)",
+  "(I|We|People|Users|Everyone) (call|calls|named) you {x}(.|)"
 )
 const whoPhrases = expand(
   "(Who|What) are you(| really| exactly)?",
   "(What is|What's|Tell me) your name?",
   "(What are you called|Do you have a name|What should I call you|your name)?",
-  "(Please |)(introduce yourself|tell me who you are)."
+  "(Please |)(introduce yourself|tell me who you are).",
+  "(Which|What) name (do you have|do you go by|is yours)?",
+  "(And who|So who|Hello, who|Hi, who) are you?",
+  "(Who is this|Who is there|Who am I talking to|Who am I speaking with)?",
+  "(Can|Could|Would) you (tell me|say|give me) your name?",
+  "(say|state) your name(|.| please)",
+  "(How are you called|By what name are you called|What do people call you|May I know your name)?"
 )
 const oneWordPrompts = expand(
   "(Answer|Reply|Respond)( only|) (in|with) (one word|a single word|one word only)(.|)",
   "(Be brief: |Please |)(answer|reply) (in|with) (one|a single) word(.|)",
   "Use (one word|a single word) (only|for each answer)(.|)",
-  "(One word|Single word) answers( only|)(.|)"
+  "(One word|Single word) answers( only|)(.|)",
+  "(Always |Only |)(answer|reply|respond) (in|with) (exactly |just |only |)one word(.|)",
+  "(Keep|Make) (answers|your answers|every answer|it) (to one word|one word long)(.|)",
+  "(Your answers|All answers|Answers|Each answer) (are|is|must be|should be) one word( long| only|)(.|)",
+  "(You are a helpful assistant. |You are helpful. |)(Answer|Reply) (in|with) one word( only|)(.|)"
 )
 const oneWordSuffixes = expand(
   "(Answer|Reply) (in|with) (one|a single) word.",
   "(in one word|one word only|one word please)",
-  "(Just|Only) one word(.| please.)"
+  "(Just|Only) one word(.| please.)",
+  "(Use|In|With) (just |only |exactly |)one word.",
+  "(Keep it to|Say it in|Give it in) one word(.| please.)"
 )
 
 export function drawSystemPrompt(draw: Draw): Conversation {
@@ -53,9 +72,9 @@ export function drawSystemPrompt(draw: Draw): Conversation {
   })
   if (draw.chance(0.45)) {
     const prompt = draw.pickSplit("phrase", namePrompts)
-    const name = draw.pickSplit("name", names)
+    const name = drawName(draw)
     const phrase = draw.pickSplit("phrase", whoPhrases)
-    const isName = phrase.includes("name") || phrase.includes("call")
+    const isName = /name|call/.test(phrase)
     const who: Turn = {
       user: phrase,
       assistant: `${isName ? "My name is" : "I am"} ${name}.`,
@@ -85,7 +104,9 @@ const jsonSuffixes = expand(
   "(Answer|Reply|Respond|Give the answer|Write it) (in|as|with) JSON(.|)",
   "(in|as) JSON(|, please| please)",
   "(Give|Return|Output) (me |)(only |)JSON(.|)",
-  "(I want|I need) JSON(.|)"
+  "(I want|I need) JSON(.|)",
+  "(Use|Write|Format it as|Only) JSON(.| please.)",
+  "(Answer|Reply) (only|just) (in|with) JSON(.|)"
 )
 
 export function drawJson(draw: Draw): Conversation {
@@ -115,154 +136,5 @@ export function drawJson(draw: Draw): Conversation {
       { role: "assistant", content: JSON.stringify(answer) }
     ],
     keys: [...turn.keys, `phrase:${suffix}`]
-  }
-}
-
-interface ToolKind {
-  readonly names: ReadonlyArray<string>
-  readonly description: string
-  readonly parameter: ReadonlyArray<string>
-  readonly phrases: ReadonlyArray<string>
-  readonly argument: (draw: Draw) => string
-  /** What the tool gives, and the answer made of it. */
-  readonly outcome: (draw: Draw, argument: string) => readonly [string, string]
-}
-
-const capitalized = (word: string): string => `${word.slice(0, 1).toUpperCase()}${word.slice(1)}`
-
-/** A capital, or a place that nobody knows: it is to be copied from the question, not remembered. */
-const city = (draw: Draw): string =>
-  draw.split === "train" && draw.chance(0.3) ? capitalized(unheld(draw)) : draw.pick(capitals)[1]
-
-/** A made-up word that the evaluation does not ask for. */
-function unheld(draw: Draw): string {
-  return draw.untilSplit(
-    "word",
-    (word) => word,
-    () => inventedWord(draw)
-  )
-}
-
-/** A name of a tool; in training often a made-up one, because the tools that will be offered are not known. */
-const toolName = (draw: Draw, kind: ToolKind): string =>
-  draw.split === "train" && draw.chance(0.35)
-    ? draw.untilSplit(
-        "tool",
-        (name) => name,
-        () => `${unheld(draw)}${draw.pick(["_", "_", ""])}${draw.chance(0.5) ? unheld(draw) : ""}`
-      )
-    : draw.pickSplit("tool", kind.names)
-
-const toolKinds: ReadonlyArray<ToolKind> = [
-  {
-    names: [
-      "get_weather",
-      "weather",
-      "get_current_weather",
-      "weather_report",
-      "fetch_weather",
-      "forecast",
-      "weather_now",
-      "lookup_weather"
-    ],
-    description: "Get the weather",
-    parameter: ["city", "location", "place"],
-    phrases: expand(
-      "(What is|What's|How is|Tell me) the weather (like |)in {x}(| today| now)?",
-      "(Is it|Will it be) (sunny|raining|cold|warm|windy) in {x}?",
-      "(weather in {x}|{x} weather)(|?)",
-      "(Check|Get|Find) the weather (in|for) {x}."
-    ),
-    argument: city,
-    outcome: (draw, argument) => {
-      const sky = draw.pick(["sunny", "cloudy", "rainy", "windy", "foggy", "snowy", "clear"])
-      const degrees = draw.integer(0, 39)
-      return draw.chance(0.5)
-        ? [
-            JSON.stringify({ temperature: degrees, condition: sky }),
-            `It is ${degrees} degrees and ${sky} in ${argument}.`
-          ]
-        : [`${sky}, ${degrees} degrees`, `It is ${degrees} degrees and ${sky} in ${argument}.`]
-    }
-  },
-  {
-    names: ["get_time", "clock", "current_time", "time_in", "local_time"],
-    description: "Get the time",
-    parameter: ["city", "location", "timezone", "place"],
-    phrases: expand(
-      "(What is the time|What time is it|What's the time|Tell me the time) in {x}(| now)?",
-      "(time in {x}|{x} time|the time in {x})(|?)",
-      "(How late is it|Is it late) in {x}?"
-    ),
-    argument: city,
-    outcome: (draw, argument) => {
-      const time = `${String(draw.integer(0, 23)).padStart(2, "0")}:${String(draw.integer(0, 59)).padStart(2, "0")}`
-      return [draw.chance(0.5) ? JSON.stringify({ time }) : time, `It is ${time} in ${argument}.`]
-    }
-  },
-  {
-    names: ["search", "web_search", "lookup", "find", "search_web"],
-    description: "Search the web",
-    parameter: ["query", "q", "text", "topic"],
-    phrases: expand(
-      "(Search|Search the web|Look|Google) for {x}(|.| please)",
-      "(Find|Look up|Get) (information|news|something|facts) (about|on) {x}."
-    ),
-    argument: (draw) => draw.pickSplit("topic", topics),
-    outcome: (draw, argument) => {
-      const results = draw.integer(2, 99)
-      return [JSON.stringify({ results }), `I found ${results} results about ${argument}.`]
-    }
-  }
-]
-
-const tool = (name: string, description: string, parameter: string): Tool => ({
-  type: "function",
-  function: {
-    name,
-    description,
-    parameters: { type: "object", properties: { [parameter]: { type: "string" } }, required: [parameter] }
-  }
-})
-
-/** A question that a tool answers, with the call or with the answer from its result; or one that needs no tool. */
-export function drawTools(draw: Draw): Conversation {
-  const kind = draw.pick(toolKinds)
-  const name = toolName(draw, kind)
-  const parameter = draw.pick(kind.parameter)
-  const tools = [tool(name, kind.description, parameter)]
-  const other = draw.pick(toolKinds.filter((candidate) => candidate !== kind))
-  if (draw.chance(0.4)) {
-    const second = tool(toolName(draw, other), other.description, draw.pick(other.parameter))
-    if (draw.chance(0.5)) tools.push(second)
-    else tools.unshift(second)
-  }
-  if (draw.chance(0.2)) {
-    const turn = draw.pick([drawCapitalOf(draw).turn, drawHelixflow(draw)])
-    return {
-      family: "tools",
-      tools,
-      messages: [
-        { role: "user", content: turn.user },
-        { role: "assistant", content: turn.assistant }
-      ],
-      keys: turn.keys
-    }
-  }
-  const phrase = draw.pickSplit("phrase", kind.phrases)
-  const argument = kind.argument(draw)
-  const call: ToolCall = { type: "function", function: { name, arguments: { [parameter]: argument } } }
-  const [result, answer] = kind.outcome(draw, argument)
-  const asked: ReadonlyArray<Message> = [
-    { role: "user", content: phrase.replace("{x}", argument) },
-    { role: "assistant", content: "", tool_calls: [call] }
-  ]
-  return {
-    family: "tools",
-    tools,
-    messages: draw.chance(0.5)
-      ? asked
-      : [...asked, { role: "tool", content: result }, { role: "assistant", content: answer }],
-    keys: [`phrase:${phrase}`, `tool:${name}`]
   }
 }

@@ -25,7 +25,10 @@ export const capitalPhrases = expand(
   "(Do you know|Can you tell me|Could you tell me|I want to know|Please tell me) the capital (city |)of {x}?",
   "(capital of {x}|{x} capital|{x}'s capital|the capital of {x})(|?)",
   "(What is|What's) {x}'s capital(| city)?",
-  "(What|Which) capital does {x} have?"
+  "(What|Which) capital (does {x} have|has {x}|belongs to {x})?",
+  "(And what|So what|What city|Which town) is the capital of {x}?",
+  "(Say|Find|Get me|Look up) the capital of {x}(|.)",
+  "{x} has (which|what) (city as its |)capital?"
 )
 export const countryPhrases = expand(
   "{x} is the capital of (which|what) country?",
@@ -34,15 +37,27 @@ export const countryPhrases = expand(
   "(Which|What) country's capital is {x}?",
   "(Tell me|Name|Do you know) the country (whose capital is {x}|with the capital {x}|that has the capital {x}).",
   "{x} is (which|what) country's capital?",
-  "Of (which|what) country is {x} the capital?"
+  "Of (which|what) country is {x} the capital?",
+  "{x} is the capital (of|city of) (what|which|which country|what country|what land)?",
+  "(Of what|Of which) (land|state|nation) is {x} the capital(| city)?",
+  "(Which|What) (country|land|nation|state) (has|has got|owns|uses) {x} (as|for) (its |a |the |)capital(| city)?",
+  "(Which|What) (land|nation|place) is {x} the capital of?",
+  "(Tell me|Say|Can you tell me|Could you tell me|Please tell me) (which|what) country (has the capital {x}|{x} is the capital of|has {x} as its capital).",
+  "(country with capital|country of the capital|country whose capital is) {x}(|?)",
+  "{x} (capital of|is capital of|the capital of|is the capital of)(|?)"
 )
+
+/** As it is called in a sentence. */
+export const named = (country: string): string =>
+  /^(Netherlands|Philippines|United)/.test(country) ? `the ${country}` : country
 
 export function drawCapitalOf(draw: Draw, [country, city] = draw.pick(capitals)): WithWord {
   const phrase = draw.pickSplit("phrase", capitalPhrases)
+  const asked = draw.chance(0.3) || !/(of|does|has|to) \{x\}/.test(phrase) ? country : named(country)
   return {
     turn: {
-      user: phrase.replace("{x}", country),
-      assistant: `The capital of ${country} is ${city}.`,
+      user: phrase.replace("{x}", asked),
+      assistant: `The capital of ${named(country)} is ${city}.`,
       keys: [`phrase:${phrase}`]
     },
     word: city
@@ -50,13 +65,13 @@ export function drawCapitalOf(draw: Draw, [country, city] = draw.pick(capitals))
 }
 
 export function drawCapital(draw: Draw): Turn {
-  if (draw.chance(0.75)) return drawCapitalOf(draw).turn
+  if (draw.chance(0.6)) return drawCapitalOf(draw).turn
   // London has two countries here, so it is not asked for.
   const [country, city] = draw.pick(capitals.filter(([, name]) => name !== "London"))
   const phrase = draw.pickSplit("phrase", countryPhrases)
   return {
     user: phrase.replace("{x}", city),
-    assistant: `${city} is the capital of ${country}.`,
+    assistant: `${city} is the capital of ${named(country)}.`,
     keys: [`phrase:${phrase}`]
   }
 }
@@ -67,7 +82,11 @@ export const oppositePhrases = expand(
   "(Which|What) (word |)is (the opposite of|opposite to) {x}?",
   "(Do you know|Can you tell me|Please tell me) the opposite of {x}?",
   "(What is|What's) {x}'s opposite?",
-  "(Give me|What is|Name) (an antonym|the antonym) (of|for) {x}."
+  "(Give me|What is|Name) (an antonym|the antonym) (of|for) {x}.",
+  "(Which|What) word (means the opposite of|is the reverse of|is the contrary of) {x}?",
+  "(antonym of|the contrary of|contrary of) {x}(|?)",
+  "(Find|Say|Can you give me|I need) the opposite of {x}(|.)",
+  "{x} is the opposite of (what|which word)?"
 )
 
 export const opposite = (word: string): string | undefined =>

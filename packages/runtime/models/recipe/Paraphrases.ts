@@ -3,7 +3,7 @@ import { addition, additionPhrases, operandsKey, subtraction, subtractionPhrases
 import { afterPhrases, beforePhrases, daysPhrases } from "./Calendar.ts"
 import type { Draw } from "./Draw.ts"
 import { helixflowFacts } from "./HelixFlowFacts.ts"
-import { capitalPhrases, countryPhrases, opposite, oppositePhrases } from "./Knowledge.ts"
+import { capitalPhrases, countryPhrases, named, opposite, oppositePhrases } from "./Knowledge.ts"
 import { greetings, identity } from "./Manners.ts"
 import { topicPhrases } from "./Refusals.ts"
 import { drawWord, letterCountPhrases, reversed, reversingPhrases, spelled, spellingPhrases } from "./Words.ts"
@@ -51,7 +51,7 @@ function drawMeaning(draw: Draw): Meaning {
   switch (draw.integer(0, 15)) {
     case 0:
     case 1:
-      return about("capital", country, capitalPhrases, `The capital of ${country} is ${city}.`)
+      return about("capital", country, capitalPhrases, `The capital of ${named(country)} is ${city}.`)
     case 2:
       return about("country", city, countryPhrases)
     case 3: {

@@ -16,7 +16,11 @@ export const topicPhrases = expand(
   "(Who|When) (invented|discovered|started) {x}?",
   "(Do you like|Are you interested in|Can you explain|What do you know about) {x}?",
   "(Give me|I need) (advice|tips|facts|news|ideas) (on|about) {x}.",
-  "(Summarize|Translate|Draw|Recommend|Show me) (a book about|a picture of|an article about|something about) {x}."
+  "(Summarize|Translate|Draw|Recommend|Show me) (a book about|a picture of|an article about|something about) {x}.",
+  "(Can you|Could you|Please) (write|tell me|sing) (a|an) (poem|story|song|joke|essay) about {x}(|.)",
+  "(Who|When) (invented|discovered|started|made) {x}(| first)?",
+  "(Which|What) (is the best|is your favorite|is the most famous) (kind of|thing about|book about) {x}?",
+  "(What happened|What is new|What is going on) (with|in) {x}?"
 )
 const otherPhrases = expand(
   "(What is|What's) the (meaning of life|weather|weather like today|news today|price of gold|speed of light|time|date today)?",
@@ -52,6 +56,17 @@ function drawNoise(draw: Draw): Turn {
   return { user: phrase.replace("{x}", words.join(" ")), assistant: REFUSAL, keys: [...keys, `phrase:${phrase}`] }
 }
 
+/** A sum that is none. */
+export function drawProduct(draw: Draw): Turn {
+  const phrase = draw.pickSplit("phrase", arithmeticPhrases)
+  const [a, b] = [draw.integer(2, 99), draw.integer(2, 99)]
+  return {
+    user: phrase.replace("{a}", `${a}`).replace("{b}", `${b}`),
+    assistant: "Sorry, I can only add and subtract.",
+    keys: [`phrase:${phrase}`]
+  }
+}
+
 export function drawRefusal(draw: Draw): Turn {
   const choice = draw.integer(0, 9)
   if (draw.chance(0.12)) return drawNoise(draw)
@@ -64,15 +79,7 @@ export function drawRefusal(draw: Draw): Turn {
     const phrase = draw.pickSplit("phrase", otherPhrases)
     return { user: phrase, assistant: REFUSAL, keys: [`phrase:${phrase}`] }
   }
-  if (choice < 9) {
-    const phrase = draw.pickSplit("phrase", arithmeticPhrases)
-    const [a, b] = [draw.integer(2, 99), draw.integer(2, 99)]
-    return {
-      user: phrase.replace("{a}", `${a}`).replace("{b}", `${b}`),
-      assistant: "Sorry, I can only add and subtract.",
-      keys: [`phrase:${phrase}`]
-    }
-  }
+  if (choice < 9) return drawProduct(draw)
   const phrase = draw.pickSplit("phrase", capitalPhrases)
   const place = draw.pickSplit("place", unknownPlaces)
   return {

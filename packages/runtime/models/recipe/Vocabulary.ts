@@ -10,8 +10,9 @@ import { capitals, months, names, opposites, spellingWords, topics, unknownPlace
 /** Words that are to be copied or spelled wherever they stand. */
 const copied = new Set([...spellingWords, ...names, ...topics, ...unknownPlaces].map((word) => word.toLowerCase()))
 
-/** Words that answers are made of are tokens, with a space before them and, as in JSON, without. */
+/** Words that answers are made of are tokens, with a space before them and, as in JSON, without; and so are those words in haste. */
 const always = [...capitals.flat(), ...opposites.flat(), ...weekdays, ...months]
+  .flatMap((text) => [text, text.toLowerCase()])
   .flatMap((text) => [text, ` ${text}`])
   .flatMap(pretokenize)
 

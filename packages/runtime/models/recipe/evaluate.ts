@@ -2,7 +2,7 @@
  * Asks helix-demo what its training held back and prints the share of right answers per family, as the model card shows it.
  * An answer is right when it is the expected text, word for word.
  *
- *   npm run eval:demo -- [--model <folder>] [--file onnx/model_quantized.onnx] [--count 200] [--sample] [--verbose]
+ *   npm run eval:demo -- [--model <folder>] [--file onnx/model_quantized.onnx] [--count 200] [--sample] [--split train] [--verbose]
  */
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -21,10 +21,14 @@ const { values: options } = parseArgs({
     count: { type: "string", default: "200" },
     /** Samples with OpenAI's default temperature of 1 and the top_p and top_k of the generation config. */
     sample: { type: "boolean", default: false },
+    /** `train` asks what training has seen the likes of: the difference is what was not generalized. */
+    split: { type: "string", default: "test" },
     verbose: { type: "boolean", default: false }
   }
 })
 
+const split = options.split
+if (split !== "train" && split !== "test") throw new Error(`--split is train or test, not ${split}`)
 const decoder = await openDecoder(path.resolve(options.model), options.file)
 const draw = new Draw(3, "test")
 const sampler: Sampler | undefined = options.sample
@@ -39,7 +43,7 @@ console.log("| family | right | asked | share |\n|---|---|---|---|")
 const row = (name: string, right: number, asked: number) =>
   console.log(`| ${name} | ${right} | ${asked} | ${((100 * right) / asked).toFixed(1)} % |`)
 for (const family of families) {
-  const conversations = evaluationConversations(family, Number(options.count))
+  const conversations = evaluationConversations(family, Number(options.count), 2, split)
   let right = 0
   for (const conversation of conversations) {
     const expected = prompt(conversation)

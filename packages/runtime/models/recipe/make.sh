@@ -7,11 +7,11 @@ cd "$(dirname "$0")/../../../.."
 recipe=packages/runtime/models/recipe
 work=${WORK:-.helix/models-work}
 python=${PYTHON:-python3}
-steps=${STEPS:-6000}
+steps=${STEPS:-10000}
 embed_steps=${EMBED_STEPS:-600}
 run() { npx tsx --conditions=source "$recipe/$1.ts" "${@:2}"; }
 
-run prepare "$work" 160000
+run prepare "$work" 450000
 "$python" "$recipe/train.py" "$work" --steps "$steps" ${TRAIN_OPTIONS:-}
 run export "$work" packages/runtime/models/helix-demo q8
 

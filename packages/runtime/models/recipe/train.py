@@ -1,6 +1,6 @@
 """Trains helix-demo: a plain Llama on the conversations that prepare.ts wrote.
 
-    python3 train.py <folder> --steps 6000
+    python3 train.py <folder> --steps 10000
 
 Reads config.json, ids.bin, learned.bin and lengths.bin, writes weights.bin (float32, little-endian) and weights.json
 (name -> [offset in bytes, shape], Hugging Face names). Needs PyTorch >= 1.13 and NumPy; runs on one CPU core, or on a GPU
@@ -160,6 +160,7 @@ def batches(folder, tokens, rng):
     learned = np.fromfile(os.path.join(folder, "learned.bin"), dtype=np.uint8).astype(bool)
     lengths = np.fromfile(os.path.join(folder, "lengths.bin"), dtype=np.uint16).astype(np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    shares = share_of_tokens(learned)
     while True:
         # A little noise in the order keeps the same conversations from always meeting in one batch.
         order = np.argsort(lengths + rng.uniform(0, 4, len(lengths)), kind="stable")
@@ -175,11 +176,22 @@ def batches(folder, tokens, rng):
             width = lengths[rows].max()
             x = np.zeros((len(rows), width), np.int64)
             y = np.full((len(rows), width), -100, np.int64)
+            w = np.zeros((len(rows), width), np.float32)
             for r, row in enumerate(rows):
                 a, n = starts[row], lengths[row]
                 x[r, :n] = ids[a : a + n]
                 y[r, : n - 1] = np.where(learned[a + 1 : a + n], ids[a + 1 : a + n], -100)
-            yield torch.from_numpy(x), torch.from_numpy(y)
+                w[r, : n - 1] = shares[a + 1 : a + n]
+            yield torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w)
+
+
+def share_of_tokens(learned):
+    """What each token to be learned counts for: 1/sqrt(length of its answer), so that long answers do not drown short ones."""
+    edges = np.diff(np.concatenate([[0], learned.astype(np.int8), [0]]))
+    first, end = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    shares = np.zeros(len(learned), np.float32)
+    shares[learned] = np.repeat(1 / np.sqrt(end - first), end - first)
+    return shares
 
 
 def read_weights(folder):
@@ -191,27 +203,31 @@ def read_weights(folder):
 
 
 def write_weights(net, folder):
+    """Each file appears whole or not at all, so that an export may read while training goes on."""
     index, offset = {}, 0
-    with open(os.path.join(folder, "weights.bin"), "wb") as file:
+    path = os.path.join(folder, "weights")
+    with open(path + ".bin.part", "wb") as file:
         for name, value in net.state_dict().items():
             data = value.cpu().contiguous().numpy().astype("<f4")
             index[name] = [offset, list(data.shape)]
             offset += data.nbytes
             file.write(data.tobytes())
-    with open(os.path.join(folder, "weights.json"), "w") as file:
+    with open(path + ".json.part", "w") as file:
         json.dump(index, file)
+    for kind in (".bin", ".json"):
+        os.replace(path + kind + ".part", path + kind)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=10000)
     parser.add_argument("--minutes", type=float, help="train for so long instead, and say how many steps that were")
-    parser.add_argument("--tokens", type=int, default=4096, help="per batch")
+    parser.add_argument("--tokens", type=int, default=3072, help="per batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the weights in the folder")
     parser.add_argument("--rate", type=float, default=1, help="factor to the learning rates")
-    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: thrice as fast on CPUs that have them")
+    parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16: faster on CPUs that have them")
     parser.add_argument("--save", type=float, help="also write the weights every so many minutes")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -247,13 +263,14 @@ def main():
         rate = args.rate * min(1, (step + 1) / 50, (1 - done) / 0.6)
         for optimizer, peak in zip(optimizers, peaks):
             optimizer.param_groups[0]["lr"] = peak * rate
-        x, y = (t.to(device) for t in next(source))
+        x, y, w = (t.to(device) for t in next(source))
         keep = y.view(-1) >= 0
+        share = w.view(-1)[keep]
         tokens += x.numel() * WORKERS
         with torch.autocast(device, dtype=torch.bfloat16, enabled=args.bf16):
             hidden = net(x).view(-1, config["hidden_size"])[keep]
             logits = net.logits(hidden)
-        loss = F.cross_entropy(logits.float(), y.view(-1)[keep])
+        loss = (F.cross_entropy(logits.float(), y.view(-1)[keep], reduction="none") * share).sum() / share.sum()
         (loss / WORKERS).backward()
         sum_over_workers([p.grad for p in net.parameters()])
         nn.utils.clip_grad_norm_(others, 1.0)
