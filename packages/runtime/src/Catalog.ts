@@ -1,7 +1,14 @@
 /** The models of this node as an operator has them in hand: what there is and where it runs, loading, unloading, removing. */
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
-import { type ActorUnreachable, type LoadFailed, ModelInUse, type ModelNotFound } from "@helixflow/schema/Errors"
+import {
+  type ActorUnreachable,
+  type InvalidRequest,
+  type LoadFailed,
+  ModelInUse,
+  type ModelNotFound,
+  type StorageUnavailable
+} from "@helixflow/schema/Errors"
 import { type ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import type { SessionError } from "@helixflow/schema/SessionActor"
@@ -9,6 +16,7 @@ import { type Context, Effect, Option } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
 import { type Directory, schedulerId } from "./Directory.ts"
 import type { ModelStore, RefusedModel } from "./ModelStore.ts"
+import type { ModelVersions, Weights } from "./ModelVersions.ts"
 
 export interface CatalogEntry {
   readonly spec: ModelSpec
@@ -37,6 +45,13 @@ export interface Catalog {
   readonly unload: (
     name: string
   ) => Effect.Effect<CatalogEntry, ModelNotFound | LoadFailed | ModelInUse | ActorUnreachable>
+  /** The versions that a name stands for, with the share of conversations that each has. */
+  readonly versions: (name: string) => Effect.Effect<ModelVersions, ModelNotFound>
+  /** Changes the shares, from the next request on; conversations that need not move stay with their version. */
+  readonly weigh: (
+    name: string,
+    weights: Weights
+  ) => Effect.Effect<ModelVersions, ModelNotFound | InvalidRequest | StorageUnavailable>
   /** Unloads the model and deletes its folder. */
   readonly remove: (name: string) => Effect.Effect<void, ModelNotFound | LoadFailed | ModelInUse | ActorUnreachable>
 }
@@ -111,6 +126,8 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
         return yield* find(name)
       }),
     unload,
+    versions: (name) => Effect.zipRight(store.look, store.versions(name)),
+    weigh: (name, weights) => Effect.zipRight(store.look, store.weigh(name, weights)),
     remove: (name) =>
       Effect.gen(function* () {
         const { bundled, folder, spec } = yield* find(name)

@@ -1,5 +1,4 @@
 /** The scheduler's `Fleet` on one node: devices are asked as actors, replicas are children of their device's supervisor. */
-import * as fs from "node:fs"
 import type { Fleet } from "@helixflow/scheduler/Fleet"
 import { LoadFailed, ModelReplaced } from "@helixflow/schema/Errors"
 import { ChildId, type DeviceId, deviceOf } from "@helixflow/schema/Ids"
@@ -22,8 +21,10 @@ export interface LocalFleetOptions {
 }
 
 /** Whether the folder holds other files than those of a revision. One that can't be read is the worker's to complain of. */
-const isReplaced = (folder: string, revision: string): boolean =>
-  revision !== "" && fs.existsSync(folder) && revisionOf(folder) !== revision
+const isReplaced = (folder: string, revision: string): Effect.Effect<boolean> =>
+  revision === ""
+    ? Effect.succeed(false)
+    : Effect.try(() => revisionOf(folder) !== revision).pipe(Effect.orElseSucceed(() => false))
 
 export const make = ({
   directory,
@@ -51,7 +52,7 @@ export const make = ({
           () => new LoadFailed({ model: model.id, reason: `${device} is out of service`, file: null })
         )
         // spares a worker that would only find out the same
-        if (isReplaced(stored.folder, model.revision)) return yield* new ModelReplaced({ model: model.id })
+        if (yield* isReplaced(stored.folder, model.revision)) return yield* new ModelReplaced({ model: model.id })
         const options = {
           replica,
           device,

@@ -27,8 +27,7 @@ const isProse = (name: string): boolean => /\.(md|png|jpe?g|gif|svg|pdf)$|^(LICE
 /** The files of a model's folder and of those in it, relative to it, sorted. */
 export const filesOf = (folder: string): ReadonlyArray<string> => {
   const below = (name: string, depth: number): ReadonlyArray<string> =>
-    fs
-      .readdirSync(path.join(folder, name), { withFileTypes: true })
+    entriesOf(path.join(folder, name))
       .filter((entry) => !entry.name.startsWith(".") && !isProse(entry.name))
       .flatMap((entry) => {
         const inner = path.join(name, entry.name)
@@ -39,12 +38,22 @@ export const filesOf = (folder: string): ReadonlyArray<string> => {
   return [...below("", 1)].sort()
 }
 
-/** Changes when files come or go, or one of them changes. Costs a look at each. */
-export const appearance = (folder: string): string =>
-  filesOf(folder)
+/** None where there is no such folder, or no more. */
+const entriesOf = (folder: string): ReadonlyArray<fs.Dirent> => {
+  try {
+    return fs.readdirSync(folder, { withFileTypes: true })
+  } catch {
+    return []
+  }
+}
+
+/** Of a folder or a file: changes when files come or go, or one of them changes. Costs a look at each. */
+export const appearance = (place: string): string =>
+  ["", ...filesOf(place)]
     .map((name) => {
-      const stat = fs.statSync(path.join(folder, name), { throwIfNoEntry: false })
-      return stat === undefined ? name : `${name}:${stat.ino}:${stat.size}:${stat.mtimeMs}`
+      const stat = fs.statSync(path.join(place, name), { throwIfNoEntry: false })
+      // a folder that is moved is the same
+      return stat === undefined || !stat.isFile() ? name : `${name}:${stat.ino}:${stat.size}:${stat.mtimeMs}`
     })
     .join(" ")
 

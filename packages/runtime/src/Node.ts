@@ -4,6 +4,7 @@
  *     node (one_for_one)
  *     ├── local/cpu:0, …       see DeviceTree.ts
  *     ├── scheduler
+ *     ├── models               tells the scheduler of models that were replaced
  *     ├── default-model        keeps the default model loaded
  *     └── services             see Services.ts
  */
@@ -31,6 +32,7 @@ import { LearnedMemory } from "./LearnedMemory.ts"
 import { LocalDevices } from "./LocalDevices.ts"
 import * as LocalFleet from "./LocalFleet.ts"
 import { ModelStore } from "./ModelStore.ts"
+import * as ModelWatch from "./ModelWatch.ts"
 import * as Orphans from "./Orphans.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 import * as Services from "./Services.ts"
@@ -110,6 +112,7 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
             restart: "permanent",
             start: startScheduler(directory, handlers, decisionLog).pipe(Effect.provideService(Fleet, fleet))
           },
+          ModelWatch.child(store, directory),
           ...Option.toArray(Option.map(defaultModel, (model) => DefaultModel.child(model, directory))),
           Services.child(services, directory, `${id}/${Services.id}`)
         ]

@@ -17,6 +17,7 @@ import * as InProcess from "./InProcess.ts"
 import { LearnedMemory } from "./LearnedMemory.ts"
 import { LocalDevices } from "./LocalDevices.ts"
 import { ModelStore } from "./ModelStore.ts"
+import type { ModelVersions } from "./ModelVersions.ts"
 import { Node } from "./Node.ts"
 import * as Quarantine from "./Quarantine.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
@@ -40,8 +41,13 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
   {
     /** Every model that can be asked for, sorted by id. */
     readonly models: Effect.Effect<ReadonlyArray<ModelSpec>>
-    /** A model by its id or one of its aliases. `LoadFailed`: it is there and can't be served. */
-    readonly model: (name: string) => Effect.Effect<ModelSpec, ModelNotFound | LoadFailed>
+    /**
+     * A model by its id or one of its aliases. `LoadFailed`: it is there and can't be served. Of a name that several versions have, the
+     * one that the key draws.
+     */
+    readonly model: (name: string, key?: () => string) => Effect.Effect<ModelSpec, ModelNotFound | LoadFailed>
+    /** Names that several versions have, sorted. */
+    readonly versioned: Effect.Effect<ReadonlyArray<ModelVersions>>
     /**
      * Starts a generation and gives its events: `Started`, `Delta`s, `Completed`, or an error. The mailbox holds what its reader has
      * not taken; closing the scope before the end cancels the generation and frees its slots.
@@ -163,7 +169,7 @@ const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Session
   const { defaultModel, directory, supervisor } = node
   const store = yield* ModelStore
   const scheduler = directory.scheduler.find(schedulerId)
-  const model = (name: string) => Effect.map(store.find(name), ({ spec }) => spec)
+  const model = (name: string, key?: () => string) => Effect.map(store.find(name, key), ({ spec }) => spec)
   let questions = 0
 
   /** A session for a single question. */
@@ -193,6 +199,7 @@ const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Session
   return Runtime.of({
     models: Effect.zipRight(store.refresh, store.models),
     model,
+    versioned: store.versioned,
     connect: ServedPlace.make({ scheduler, replica: directory.replicas.find, store }),
     catalog: Catalog.make({ store, directory, defaultModel }),
     generate: (session, request) =>

@@ -10,6 +10,7 @@
  *     │   │           └── local/cpu:0/m#0/model/worker    its process
  *     │   └── local/cpu:0/quarantine/m#1     quarantine: a worker that suspects are tried in, see Isolation.ts
  *     ├── local/scheduler                actor
+ *     ├── local/models                   task
  *     ├── local/default-model            task
  *     └── local/services                 supervisor
  *         └── local/services/session-writer, …    service: see Services.ts

@@ -210,4 +210,62 @@ describe("a running server's models", () => {
       assert.strictEqual((yield* Effect.flip(find("one")))._tag, "ModelNotFound")
     }).pipe(Effect.provide(store))
   )
+
+  it.effect("of one name are its versions, each with its share, which is kept in a file", () =>
+    Effect.gen(function* () {
+      chat("org", "name", "v1")
+      chat("org", "name", "v2")
+      const file = path.join(root, "org", "name", "versions.json")
+      const { find, look, refused, versioned, versions, weigh } = yield* ModelStore
+      yield* look
+      assert.strictEqual((yield* Effect.flip(find("org/name")))._tag, "ModelNotFound")
+      assert.deepStrictEqual(
+        (yield* versions("org/name")).versions.map(({ spec, weight }) => [spec.id, weight]),
+        [
+          ["org/name/v1", 0],
+          ["org/name/v2", 0]
+        ]
+      )
+      yield* weigh("org/name", { v1: 0.25, v2: 0.75 })
+      assert.deepStrictEqual(JSON.parse(fs.readFileSync(file, "utf8")), { weights: { v1: 0.25, v2: 0.75 } })
+      assert.deepStrictEqual(
+        (yield* versioned).map(({ id }) => String(id)),
+        ["org/name"]
+      )
+      assert.strictEqual((yield* find("org/name")).spec.id, "org/name/v2")
+      const drawn = new Set<string>()
+      for (let n = 0; n < 50; n++) drawn.add((yield* find("org/name", () => `conversation ${n}`)).spec.id)
+      assert.deepStrictEqual([...drawn].sort(), ["org/name/v1", "org/name/v2"])
+
+      const invalid = yield* Effect.flip(weigh("org/name", { v3: 1 }))
+      assert.deepInclude(invalid, { _tag: "InvalidRequest", param: "weights.v3" })
+      for (const name of ["org", "..", "org/name/v1", "nobody"]) {
+        assert.strictEqual((yield* Effect.flip(weigh(name, { v1: 1 })))._tag, "ModelNotFound")
+      }
+
+      fs.writeFileSync(file, JSON.stringify({ weights: { v1: 0.5 } }))
+      yield* look
+      assert.deepStrictEqual(
+        (yield* refused).map(({ error, id }) => [id, error.file]),
+        [["org/name", file]]
+      )
+      assert.strictEqual((yield* Effect.flip(find("org/name")))._tag, "LoadFailed")
+    }).pipe(Effect.provide(store))
+  )
+
+  it.effect("are seen to have changed without being read again", () =>
+    Effect.gen(function* () {
+      const folder = chat("org", "name", "v1")
+      const { hasChanged, look, weigh } = yield* ModelStore
+      yield* look
+      yield* weigh("org/name", { v1: 1 })
+      assert.isFalse(yield* hasChanged)
+      fs.utimesSync(path.join(folder, "onnx", "model.onnx"), new Date(0), new Date(1_000))
+      assert.isTrue(yield* hasChanged)
+      yield* look
+      assert.isFalse(yield* hasChanged)
+      fs.utimesSync(path.join(root, "org", "name", "versions.json"), new Date(0), new Date(1_000))
+      assert.isTrue(yield* hasChanged)
+    }).pipe(Effect.provide(store))
+  )
 })

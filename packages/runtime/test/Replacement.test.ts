@@ -1,8 +1,9 @@
 /** What becomes of streams when a model's files are replaced under them. */
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, renameSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { isDeepStrictEqual } from "node:util"
 import { expect, layer } from "@effect/vitest"
 import { ModelReplaced } from "@helixflow/schema/Errors"
 import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
@@ -113,5 +114,24 @@ layer(runtime, { timeout: 120_000, excludeTestServices: true })("a stream whose 
       const after = yield* say("new")
       expect(yield* say("early")).toEqual({ ...after, started: ["early"] })
     })
+  )
+
+  it.effect(
+    "is answered all the while it is replaced, each time by one of the two, and by the new one in the end",
+    () =>
+      Effect.gen(function* () {
+        const before = yield* say("old")
+        const after = yield* say("new")
+        writeTinyChatModel(join(root, "next"), newWeights)
+        renameSync(join(models, "old"), join(root, "gone"))
+        renameSync(join(root, "next"), join(models, "old"))
+        const answers = yield* Effect.iterate([before], {
+          while: (answers) => !isDeepStrictEqual(answers.at(-1)?.tokens, after.tokens),
+          body: (answers) => Effect.map(say("old"), (answer) => [...answers, answer])
+        })
+        for (const answer of answers.slice(0, -1)) expect(answer).toEqual(before)
+        const { replicas } = yield* (yield* Runtime).fleet
+        expect(replicas.filter(({ model, state }) => model === "old" && state === "ready")).toHaveLength(1)
+      })
   )
 })

@@ -6,7 +6,7 @@
  * | one is ready with a free slot | | `Placed` there, by the policy |
  * | none has, or will have, the revision that the request was begun with | | `Replaced` |
  * | one is loading, or failed just now and may be restarted | | `Wait` for it: loads of a model are single flight |
- * | fewer than `spec.replicas` | it fits somewhere | `Load`, by the policy |
+ * | fewer than `spec.replicas`, but for those of files that were replaced | it fits somewhere | `Load`, by the policy |
  * | none | it fits where idle replicas leave | `Load` and evict just enough, where that loses least |
  * | none, and the request has waited for `patience` | it fits where busy replicas leave that have had their time | `Load` and evict them once they are done |
  * | all that are ready failed this request before | nothing above | `Placed` there after all, once news of their death would have come |
@@ -65,8 +65,10 @@ export interface Standing {
   readonly excluded: ReadonlyArray<FleetView.ReplicaEntry>
   /** A replica is on its way to being ready. */
   readonly coming: boolean
-  /** Replicas that count against `spec.replicas`. */
+  /** Replicas that count against `spec.replicas`: not those of files that were replaced, which serve until others are ready. */
   readonly live: number
+  /** No replica is there or on its way, not even of files that were replaced. */
+  readonly alone: boolean
   /** Replicas that failed and were not restarted in time: a load takes them away. */
   readonly abandoned: ReadonlyArray<ReplicaId>
   readonly reasons: ReadonlyArray<readonly [DeviceId, Reason]>
@@ -81,8 +83,9 @@ const isFresh = (entry: FleetView.ReplicaEntry, { since }: Query): boolean =>
 
 export const standing = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Standing => {
   const { spec, not, revision = null } = query
-  const usable: Array<FleetView.ReplicaEntry> = []
-  const excluded: Array<FleetView.ReplicaEntry> = []
+  const asked = revision ?? spec.revision
+  const current = { ready: 0, usable: [] as FleetView.ReplicaEntry[], excluded: [] as FleetView.ReplicaEntry[] }
+  const outdated: typeof current = { ready: 0, usable: [], excluded: [] }
   const reasons: Array<readonly [DeviceId, Reason]> = []
   const abandoned: Array<ReplicaId> = []
   let coming = false
@@ -90,22 +93,30 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
   let until = Number.POSITIVE_INFINITY
   for (const id of FleetView.replicasOf(view, spec.id)) {
     const entry = FleetView.replica(view, id)
-    if (entry === undefined || (revision !== null && entry.status.revision !== revision)) continue
+    if (entry === undefined) continue
+    const isOutdated = entry.status.revision !== asked
+    if (isOutdated && revision !== null) {
+      coming ||= revision === spec.revision && FleetView.stateOf(entry) === "loading"
+      continue
+    }
     const because = (reason: Reason) => reasons.push([entry.status.device, reason])
     const barred = not.includes(id) && !isFresh(entry, query)
-    const state = FleetView.stateOf(entry)
+    // what was begun with files that were replaced may go on where they are left, until that is gone
+    const lingers = revision !== null && revision !== spec.revision && entry.life === "stopping"
+    const state = lingers ? entry.status.state : FleetView.stateOf(entry)
     if (barred) because({ _tag: "Excluded", replica: id })
     switch (state) {
       case "ready": {
-        live += 1
+        const offers = isOutdated ? outdated : current
+        offers.ready += 1
         const slots = FleetView.slotsOf(entry, spec)
         if (entry.taken >= slots || entry.heldUntil > now) {
           because({ _tag: "NoFreeSlot", replica: id, slots })
           if (entry.taken < slots) until = Math.min(until, entry.heldUntil)
         } else if (barred) {
-          excluded.push(entry)
+          offers.excluded.push(entry)
         } else {
-          usable.push(entry)
+          offers.usable.push(entry)
         }
         break
       }
@@ -120,8 +131,9 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
           abandoned.push(id)
           break
         }
-        live += 1
-        coming ||= !barred
+        // a worker refuses files that it was not started for
+        if (!isOutdated) live += 1
+        coming ||= !barred && !isOutdated
         until = Math.min(until, entry.status.since + options.failedGrace)
         break
       case "draining":
@@ -130,7 +142,9 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
         break
     }
   }
-  return { usable, excluded, coming, live, abandoned, reasons, until }
+  const { excluded, usable } = current.ready > 0 ? current : outdated
+  live += current.ready
+  return { usable, excluded, coming, live, alone: live + outdated.ready === 0, abandoned, reasons, until }
 }
 
 const use = (
@@ -174,14 +188,14 @@ export const decide = (view: FleetView.FleetView, query: Query, now: number, opt
   if (revision !== null && revision !== spec.revision) {
     if (own.live === 0) return { _tag: "Replaced" }
   } else if (own.live < spec.replicas) {
-    const devices = Survey.survey(view, searchFor(query, own.live === 0, options), now, options)
+    const devices = Survey.survey(view, searchFor(query, own.alone, options), now, options)
     if (devices.load !== undefined) {
       return { ...devices.load, evict: [...new Set([...devices.load.evict, ...own.abandoned])] }
     }
     const told = Survey.reasons(view, spec, now)
     reasons.push(...told)
     until = Math.min(until, devices.until)
-    if (own.live === 0) {
+    if (own.alone) {
       if (!devices.possible && !HashMap.isEmpty(view.devices)) return { _tag: "Rejected", reasons: told }
       if (devices.broken !== undefined && devices.broken.until >= query.deadline) {
         return { _tag: "Broken", error: devices.broken.error }
@@ -210,7 +224,7 @@ export const keep = (
   const query: Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY, wanted }
   const own = standing(view, query, now, options)
   if (own.coming || own.live >= spec.placing.minReplicas) return { load: undefined, until: own.until }
-  const search = { spec, evicts: own.live === 0, patientUntil: Number.POSITIVE_INFINITY, wanted }
+  const search = { spec, evicts: own.alone, patientUntil: Number.POSITIVE_INFINITY, wanted }
   const { load, until } = Survey.survey(view, search, now, options)
   return {
     load: load && { ...load, evict: [...new Set([...load.evict, ...own.abandoned])] },
@@ -246,5 +260,5 @@ export const exhausted = (
   options: SchedulerOptions
 ): LoadFailed | undefined => {
   const own = standing(view, query, now, options)
-  return own.live > 0 ? undefined : Survey.survey(view, searchFor(query, true, options), now, options).broken?.error
+  return !own.alone ? undefined : Survey.survey(view, searchFor(query, true, options), now, options).broken?.error
 }

@@ -78,6 +78,8 @@ export interface FleetView {
   readonly tombstones: HashMap.HashMap<ReplicaId, number>
   /** Replicas that failed by their own word. */
   readonly failed: HashSet.HashSet<ReplicaId>
+  /** Replicas that have loaded another revision of their model than the one that is configured. */
+  readonly outdated: HashSet.HashSet<ReplicaId>
   /** Models of which replicas are kept loaded. */
   readonly kept: ReadonlyArray<ModelSpec>
   readonly index: IndexCell
@@ -111,6 +113,7 @@ export const empty: FleetView = {
   cursors: HashMap.empty(),
   tombstones: HashMap.empty(),
   failed: HashSet.empty(),
+  outdated: HashSet.empty(),
   kept: [],
   index: { base: DeviceIndex.empty, stale: HashSet.empty(), current: DeviceIndex.empty }
 }
@@ -139,6 +142,12 @@ export const stateOf = (entry: ReplicaEntry): ReplicaState => {
   return entry.status.state
 }
 
+/** Whether the model's files are others now than those that the replica has loaded. A model that is gone has no others. */
+export const isOutdated = (view: FleetView, { status }: ReplicaEntry): boolean => {
+  const spec = model(view, status.model)
+  return spec !== undefined && spec.revision !== status.revision
+}
+
 /** Sequences the replica may have at once. */
 export const slotsOf = (entry: ReplicaEntry, spec: ModelSpec): number => Math.min(entry.status.slots, spec.slots)
 
@@ -163,8 +172,17 @@ export const loadingOn = (view: FleetView, id: DeviceId): ReplicaId | undefined 
 export const withModels = (view: FleetView, specs: ReadonlyArray<ModelSpec>): FleetView => {
   const models = HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
   const kept = specs.filter(({ placing }) => placing.minReplicas > 0)
+  const changed = { ...view, models, kept }
+  const outdated = Array.from(HashMap.values(view.replicas)).flatMap((entry) =>
+    isOutdated(changed, entry) ? [entry.status.replica] : []
+  )
+  // other files may be loaded where those before could not be
+  const failures = HashMap.filter(view.failures, (_, id) => model(view, id)?.revision === model(changed, id)?.revision)
   // what a model claims, and whether it may leave, is in the profiles of the devices that have it
-  return touched({ ...view, models, kept }, ...new Set(Array.from(HashMap.values(view.replicas), deviceOfEntry)))
+  return touched(
+    { ...changed, outdated: HashSet.fromIterable(outdated), failures },
+    ...new Set(Array.from(HashMap.values(view.replicas), deviceOfEntry))
+  )
 }
 
 const deviceOfEntry = (entry: ReplicaEntry): DeviceId => entry.status.device
@@ -235,15 +253,17 @@ export const correctFree = (view: FleetView, id: DeviceId, free: number): FleetV
   return setDevice(view, id, { ...known, reported: known.reported + free - known.free, free })
 }
 
+/** The set with the id in it or not; the same one where nothing changes. */
+const withMember = <A>(set: HashSet.HashSet<A>, id: A, belongs: boolean): HashSet.HashSet<A> => {
+  if (HashSet.has(set, id) === belongs) return set
+  return belongs ? HashSet.add(set, id) : HashSet.remove(set, id)
+}
+
 const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
   const { device, replica: id, state } = entry.status
-  const failed =
-    state === "failed"
-      ? HashSet.add(view.failed, id)
-      : HashSet.has(view.failed, id)
-        ? HashSet.remove(view.failed, id)
-        : view.failed
-  return touched({ ...view, failed, replicas: HashMap.set(view.replicas, id, entry) }, device)
+  const failed = withMember(view.failed, id, state === "failed")
+  const outdated = withMember(view.outdated, id, isOutdated(view, entry))
+  return touched({ ...view, failed, outdated, replicas: HashMap.set(view.replicas, id, entry) }, device)
 }
 
 /** When there are more or fewer replicas of a model, the others are worth less or more, and may leave or may no more. */
@@ -322,6 +342,7 @@ export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): Flee
   const without = {
     ...touched(view, deviceId),
     failed: HashSet.remove(view.failed, id),
+    outdated: HashSet.remove(view.outdated, id),
     replicas: HashMap.remove(view.replicas, id),
     replicasOf: HashMap.set(view.replicasOf, model, others(replicasOf(view, model))),
     replicasOn: HashMap.set(view.replicasOn, deviceId, others(replicasOn(view, deviceId))),

@@ -20,6 +20,7 @@ import { retryAfterSeconds } from "./Outlook.ts"
 import * as Preload from "./Preload.ts"
 import * as Queue from "./Queue.ts"
 import { reasonText } from "./ReasonText.ts"
+import { renew } from "./Renewing.ts"
 import {
   type Command,
   emit,
@@ -190,13 +191,17 @@ const keepLoaded = (state: SchedulerState, now: number): Step => {
 
 /**
  * Decides anew for everybody who waits: places first, of all models, so that no idle replica is evicted that would be used, then loads.
- * What is kept loaded comes then: it has time. What may be asked for comes last.
+ * What is kept loaded comes next, then files that were replaced: they have time. What may be asked for comes last.
  */
 export const advance = (state: SchedulerState, now: number): Step => {
   const served = serveWaiting(state, now)
   const kept = keepLoaded(served.state, now)
-  const ahead = Preload.advance(kept.state, now)
-  return { state: ahead.state, commands: [...served.commands, ...kept.commands, ...ahead.commands] }
+  const renewed = renew(kept.state, wantedIn(kept.state), now)
+  const ahead = Preload.advance(renewed.state, now)
+  return {
+    state: ahead.state,
+    commands: [...served.commands, ...kept.commands, ...renewed.commands, ...ahead.commands]
+  }
 }
 
 const serveWaiting = (state: SchedulerState, now: number): Step => {

@@ -84,6 +84,9 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
         if (givenUp !== undefined) Deferred.unsafeDone(givenUp, Exit.void)
         break
       }
+      case "Retire":
+        fork(retire(command.replica))
+        break
       case "GiveBack":
         fork(giveBack(command.slot.claim))
         break
@@ -173,6 +176,10 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       return Effect.zipRight(fleet.stopReplica(replica), releaseThen(device, reservation, gone))
     })
 
+  /** Takes no new requests any more. What is not done at the deadline is cut off. */
+  const retire = (replica: ReplicaId): Effect.Effect<void> =>
+    Effect.zipRight(Effect.timeoutOption(idle(replica), options.drainTimeout), Effect.uninterruptible(evict(replica)))
+
   const drainAndStop = (replica: ReplicaId, timeoutMillis: number): Effect.Effect<boolean> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
@@ -236,6 +243,10 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       case "Abandoned":
         return Loading.loadAbandoned(state, plan, outcome.reason, outcome.free, now)
       case "Failed": {
+        // files that were replaced meanwhile say nothing of those that there are now
+        if (FleetView.model(state.view, plan.spec.id)?.revision !== plan.spec.revision) {
+          return Loading.loadAbandoned(state, plan, outcome.error.message, null, now)
+        }
         const failed = Loading.loadFailed(state, plan, outcome.error, now)
         const refused = Placing.failExhausted(failed.state, plan.spec, now)
         return { state: refused.state, commands: [...failed.commands, ...refused.commands] }

@@ -2,7 +2,7 @@
  * The scheduler's pure core in a fleet and a time that are not there: arrivals in, decisions out, as fast as they can be computed and the
  * same every time. For trying a fleet out before it is bought, for replaying what was recorded, and for measuring policies.
  *
- * What is idealised: messages take no time, slots are always to be had, and nothing dies unless `loadOf` says so.
+ * What is idealised: messages take no time, slots are always to be had, nothing dies unless `loadOf` says so, and models stay as they are.
  */
 import type { Caller, Served } from "@helixflow/schema/Caller"
 import type { Device } from "@helixflow/schema/Device"
@@ -263,6 +263,7 @@ class Run {
         this.giveUp(command.plan)
         return
       case "GiveBack":
+      case "Retire":
         return
       case "Emit":
         this.record(command.event)
@@ -434,6 +435,7 @@ class Run {
         state: "ready",
         active: 0,
         slots: spec.slots,
+        revision: spec.revision,
         pid: this.pids,
         rss: null,
         since: State.millis(this.now),
