@@ -1,12 +1,13 @@
 /** `POST /v1/chat/completions`. */
 import { HttpServerResponse } from "@effect/platform"
+import { affinityOf } from "@helixflow/runtime/Affinity"
 import type { SessionId } from "@helixflow/schema/Ids"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
 import { Effect } from "effect"
 import { answerOf, ChatForm, encoderOf } from "./AnswerForm.ts"
 import { grammarIssue, offeredTools } from "./AnswerGrammar.ts"
 import { authenticated } from "./Authentication.ts"
-import { toGenerationRequest } from "./ChatRequest.ts"
+import { toChatPrompt, toGenerationRequest } from "./ChatRequest.ts"
 import { makeIdentity, randomSeed } from "./CompletionIds.ts"
 import { endpoint } from "./Endpoint.ts"
 import { eventStream } from "./EventStream.ts"
@@ -30,7 +31,9 @@ interface Connected {
 
 /** Begins what a body asks for. */
 export const accept = Effect.fnUntraced(function* (body: OpenAiChatRequest, connected?: Connected) {
-  const spec = yield* modelFor(body.model, "text-generation", "chat completions")
+  const spec = yield* modelFor(body.model, "text-generation", "chat completions", (cacheSalt) =>
+    affinityOf({ cacheSalt, prompt: toChatPrompt(body.messages) })
+  )
   const issue = grammarIssue(body)
   if (issue !== undefined) return yield* Effect.fail(issue)
   const identity = yield* makeIdentity("chatcmpl", spec, body.service_tier)

@@ -25,7 +25,7 @@ import { queueing } from "./Queueing.ts"
 export const scorerFor = (
   name: string,
   endpoint: string
-): Effect.Effect<ModelSpec, LoadFailed | ModelNotFound | TaskNotSupported, Runtime> =>
+): Effect.Effect<ModelSpec, LoadFailed | ModelNotFound | TaskNotSupported, Principal | Runtime> =>
   Effect.filterOrFail(
     modelFor(name, "classification", endpoint),
     ({ labels }) => labels.length === 1,

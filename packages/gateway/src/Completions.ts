@@ -1,5 +1,6 @@
 /** `POST /v1/completions`. */
 import { HttpServerResponse } from "@effect/platform"
+import { affinityOf } from "@helixflow/runtime/Affinity"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import type { GenerationRequest } from "@helixflow/schema/Generation"
 import { OpenAiCompletionRequest } from "@helixflow/schema/OpenAiCompletions"
@@ -13,6 +14,7 @@ import { eventStream } from "./EventStream.ts"
 import { begin, forEachBatch, inParam, modelFor } from "./Generations.ts"
 import { keeping } from "./Keeping.ts"
 import { Principal } from "./Principal.ts"
+import { toPrompts } from "./PromptInput.ts"
 import { queueing } from "./Queueing.ts"
 import { relayed } from "./Relay.ts"
 import { decodeBody } from "./RequestBody.ts"
@@ -36,7 +38,9 @@ const promptText = ({ model, prompt }: GenerationRequest) => {
 
 const handler = Effect.gen(function* () {
   const body = yield* decode
-  const spec = yield* modelFor(body.model, "text-generation", "completions")
+  const spec = yield* modelFor(body.model, "text-generation", "completions", (cacheSalt) =>
+    affinityOf({ cacheSalt, prompt: toPrompts(body.prompt)[0] })
+  )
   const identity = yield* makeIdentity("cmpl", spec)
   const requests = toGenerationRequests(body, {
     model: spec.id,

@@ -29,6 +29,7 @@ import { type Array as Arr, Chunk, Effect, Exit, Mailbox, Scope } from "effect"
 import { charge } from "./Admission.ts"
 import type { AnswerForm } from "./AnswerForm.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
+import { Principal } from "./Principal.ts"
 
 type Events = Mailbox.ReadonlyMailbox<SessionEvent, SessionError>
 
@@ -44,14 +45,18 @@ export interface Generation {
   readonly counted: boolean
 }
 
-/** The model of this name, if it does this task; `endpoint` is what the client asked for, in words. */
+/**
+ * The model of this name, if it does this task; `endpoint` is what the client asked for, in words. Of a name that several versions have
+ * the one that the conversation draws, or where there is none, the tenant.
+ */
 export const modelFor = (
   name: string,
   task: ModelTask,
-  endpoint: string
-): Effect.Effect<ModelSpec, LoadFailed | ModelNotFound | TaskNotSupported, Runtime> =>
-  Runtime.pipe(
-    Effect.flatMap((runtime) => runtime.model(name)),
+  endpoint: string,
+  conversation?: (tenant: string) => string
+): Effect.Effect<ModelSpec, LoadFailed | ModelNotFound | TaskNotSupported, Principal | Runtime> =>
+  Effect.all([Runtime, Principal]).pipe(
+    Effect.flatMap(([runtime, { tenant }]) => runtime.model(name, () => conversation?.(tenant) ?? tenant)),
     Effect.filterOrFail(
       (spec) => spec.task === task,
       (spec) => new TaskNotSupported({ model: spec.id, task: endpoint })

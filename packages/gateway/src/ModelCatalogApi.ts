@@ -42,6 +42,18 @@ export const CatalogModels = Schema.Struct({
   refused: Schema.Array(Schema.Struct({ id: Schema.String, reason: Schema.String }))
 })
 
+/** The share of conversations that each version of a name has, by the name of its folder. */
+export const VersionWeights = Schema.Struct({
+  weights: Schema.Record({ key: Schema.String, value: Schema.Number })
+})
+
+export const VersionsView = Schema.Struct({
+  id: Schema.String,
+  object: Schema.Literal("model.versions"),
+  versions: Schema.Array(Schema.Struct({ version: Schema.String, model: Schema.String, weight: Schema.Number }))
+})
+export type VersionsView = typeof VersionsView.Type
+
 const path = Schema.Struct({ id: Schema.String })
 
 export const ModelCatalogApi = HttpApiGroup.make("models")
@@ -49,4 +61,11 @@ export const ModelCatalogApi = HttpApiGroup.make("models")
   .add(HttpApiEndpoint.get("show", "/admin/v1/models/:id").setPath(path).addSuccess(CatalogModel))
   .add(HttpApiEndpoint.post("load", "/admin/v1/models/:id/load").setPath(path).addSuccess(CatalogModel))
   .add(HttpApiEndpoint.post("unload", "/admin/v1/models/:id/unload").setPath(path).addSuccess(CatalogModel))
+  .add(HttpApiEndpoint.get("versions", "/admin/v1/models/:id/versions").setPath(path).addSuccess(VersionsView))
+  .add(
+    HttpApiEndpoint.put("weigh", "/admin/v1/models/:id/versions")
+      .setPath(path)
+      .setPayload(VersionWeights)
+      .addSuccess(VersionsView)
+  )
   .add(HttpApiEndpoint.del("remove", "/admin/v1/models/:id").setPath(path).addSuccess(HttpApiSchema.NoContent))

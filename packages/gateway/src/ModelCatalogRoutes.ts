@@ -1,9 +1,10 @@
 /** What `ModelCatalogApi.ts` defines, served. */
 import type { CatalogEntry } from "@helixflow/runtime/Catalog"
+import type { ModelVersions } from "@helixflow/runtime/ModelVersions"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { Effect } from "effect"
 import * as AdminRouter from "./AdminRouter.ts"
-import { type CatalogModel, ModelCatalogApi } from "./ModelCatalogApi.ts"
+import { type CatalogModel, ModelCatalogApi, type VersionsView } from "./ModelCatalogApi.ts"
 
 const toView = ({ bundled, folder, keptLoaded, replicas, spec }: CatalogEntry): CatalogModel => ({
   id: spec.id,
@@ -32,6 +33,12 @@ const toView = ({ bundled, folder, keptLoaded, replicas, spec }: CatalogEntry): 
   }))
 })
 
+const toVersions = ({ id, versions }: ModelVersions): VersionsView => ({
+  id,
+  object: "model.versions",
+  versions: versions.map(({ spec, version, weight }) => ({ version, model: spec.id, weight }))
+})
+
 const catalog = Effect.map(Runtime, (runtime) => runtime.catalog)
 
 export const layer = AdminRouter.implement(ModelCatalogApi, {
@@ -58,6 +65,16 @@ export const layer = AdminRouter.implement(ModelCatalogApi, {
     Effect.map(
       Effect.flatMap(catalog, (models) => models.unload(path.id)),
       toView
+    ),
+  versions: ({ path }) =>
+    Effect.map(
+      Effect.flatMap(catalog, (models) => models.versions(path.id)),
+      toVersions
+    ),
+  weigh: ({ path, payload }) =>
+    Effect.map(
+      Effect.flatMap(catalog, (models) => models.weigh(path.id, payload.weights)),
+      toVersions
     ),
   remove: ({ path }) => Effect.flatMap(catalog, (models) => models.remove(path.id))
 })

@@ -1,5 +1,6 @@
 /** `GET /v1/models` and `GET /v1/models/{id}`. */
 import { HttpLayerRouter, HttpServerResponse } from "@effect/platform"
+import type { ModelVersions } from "@helixflow/runtime/ModelVersions"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { OpenAiModel, OpenAiModelList } from "@helixflow/schema/OpenAiModels"
@@ -18,6 +19,19 @@ const toOpenAi = (spec: ModelSpec): OpenAiModel => ({
   task: spec.task
 })
 
+/** A name that several versions have: what all of them can do. */
+const ofVersions = ({ id, versions }: ModelVersions): OpenAiModel => {
+  const used = versions.filter(({ weight }) => weight > 0).map(({ spec }) => spec)
+  return {
+    id,
+    object: "model",
+    created: Math.max(...used.map(({ created }) => created)),
+    owned_by: "helixflow",
+    max_model_len: Math.min(...used.map(({ context }) => context)),
+    ...(used[0] !== undefined && { task: used[0].task })
+  }
+}
+
 const ofUpstream = ({ created, id, ownedBy }: UpstreamModel): OpenAiModel => ({
   id,
   object: "model",
@@ -27,9 +41,11 @@ const ofUpstream = ({ created, id, ownedBy }: UpstreamModel): OpenAiModel => ({
 
 /** Our own first; of those with the same name the one that would be asked. */
 const list = Effect.gen(function* () {
-  const models = yield* (yield* Runtime).models
+  const runtime = yield* Runtime
+  const models = yield* runtime.models
   const upstreams = yield* Upstreams
   const byId = new Map(models.map((spec) => [String(spec.id), toOpenAi(spec)]))
+  for (const versions of yield* runtime.versioned) byId.set(versions.id, ofVersions(versions))
   for (const upstream of upstreams.all) {
     for (const model of upstream.models()) if (!byId.has(model.id)) byId.set(model.id, ofUpstream(model))
   }
@@ -41,8 +57,10 @@ const list = Effect.gen(function* () {
 const retrieve = Effect.gen(function* () {
   const { "*": id = "" } = yield* HttpLayerRouter.params
   const { find } = yield* Upstreams
-  const model = yield* (yield* Runtime).model(id).pipe(
-    Effect.map(toOpenAi),
+  const runtime = yield* Runtime
+  const named = (yield* runtime.versioned).find((versions) => versions.id === id)
+  const model = yield* runtime.model(id).pipe(
+    Effect.map((spec) => (named === undefined ? toOpenAi(spec) : ofVersions(named))),
     Effect.catchTag("ModelNotFound", (error) => {
       const route = find(id)
       return route === undefined ? error : Effect.succeed(ofUpstream(route.model))

@@ -8,7 +8,7 @@ import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
 import { Console, Effect } from "effect"
 import { failed } from "./CommandFailure.ts"
 import { type CommandHelp, summary } from "./CommandHelp.ts"
-import { CatalogModel, CatalogModels } from "./ModelCatalogApi.ts"
+import { CatalogModel, CatalogModels, VersionsView } from "./ModelCatalogApi.ts"
 import { bytes } from "./PullProgress.ts"
 import { type Model, ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
@@ -94,6 +94,34 @@ const rmCommand = Command.make("rm", { model, ...serverOptions }, ({ model, ...s
   }).pipe(againstServer(server))
 ).pipe(Command.withDescription("Unload it and delete its folder."))
 
+const weights = Args.repeated(
+  Args.text({ name: "version=share" }).pipe(Args.withDescription("v1=0.9 v2=0.1; the shares add up to 1."))
+)
+
+/** `v1=0.9` */
+const weightOf = (text: string) => {
+  const [, version = "", share = ""] = /^(.+)=(\d*\.?\d+)$/.exec(text) ?? []
+  return version === ""
+    ? failed(`\`${text}\` is no version with its share, such as v1=0.9.`)
+    : Effect.succeed([version, Number(share)] as const)
+}
+
+const routeCommand = Command.make("route", { model, weights, ...serverOptions }, ({ model, weights, ...server }) =>
+  Effect.gen(function* () {
+    const client = yield* ServerClient
+    const shares = yield* Effect.forEach(weights, weightOf)
+    const request =
+      shares.length === 0
+        ? HttpClientRequest.get(pathOf(model, "/versions"))
+        : HttpClientRequest.put(pathOf(model, "/versions")).pipe(
+            HttpClientRequest.bodyUnsafeJson({ weights: Object.fromEntries(shares) })
+          )
+    const { versions } = yield* client.call(request, VersionsView)
+    const rows = versions.map(({ model, version, weight }) => [version, model, String(weight)])
+    yield* Console.log(table([["VERSION", "MODEL", "SHARE"], ...rows]))
+  }).pipe(againstServer(server))
+).pipe(Command.withDescription("Show or change which share of the conversations each version of a model has."))
+
 /** A card without the fields for the hub that stand before it. */
 const withoutFrontMatter = (card: string): string => card.replace(/^---\n.*?\n---\n+/s, "").trimEnd()
 
@@ -115,16 +143,22 @@ export const modelsCommand = Command.make("models", { json, ...serverOptions }, 
   list(json).pipe(againstServer(server))
 ).pipe(
   Command.withDescription("List the models of a running server, load, unload and remove them."),
-  Command.withSubcommands([lsCommand, showCommand, loadCommand, unloadCommand, rmCommand])
+  Command.withSubcommands([lsCommand, showCommand, loadCommand, unloadCommand, routeCommand, rmCommand])
 )
 
 export const modelsHelp: CommandHelp = {
-  usage: ["models [options]", "models show <model>", "models load|unload|rm <model> [options]"],
+  usage: [
+    "models [options]",
+    "models show <model>",
+    "models load|unload|rm <model> [options]",
+    "models route <model> [<version>=<share>...] [options]"
+  ],
   examples: [
     ["helixflow models", "a table"],
     ["helixflow models --json", "for scripts"],
     ["helixflow models show helix-demo", "what it is, how good, how it was made"],
     ["helixflow models load org/name", "before anyone asks for it"],
+    ["helixflow models route org/name v1=0.9 v2=0.1", "a tenth of the conversations for the new version"],
     ["helixflow models rm org/name", "what `helixflow pull` fetched"]
   ]
 }
@@ -134,5 +168,6 @@ export const modelsSubcommands = [
   summary(showCommand),
   summary(loadCommand),
   summary(unloadCommand),
+  summary(routeCommand),
   summary(rmCommand)
 ]

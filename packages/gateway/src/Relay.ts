@@ -11,7 +11,7 @@ import { Effect, type Scope, Stream } from "effect"
 import { charge } from "./Admission.ts"
 import { passOn } from "./EventStream.ts"
 import type { HelixError } from "./OpenAiErrors.ts"
-import type { Principal } from "./Principal.ts"
+import { Principal } from "./Principal.ts"
 import { queueing } from "./Queueing.ts"
 import { readJson, replaceJson } from "./RequestBody.ts"
 import type { RequestInfo } from "./RequestInfo.ts"
@@ -93,7 +93,7 @@ const relayServed = <A, R>(spec: ModelSpec, path: string, body: Body, { theirs }
 
 /** One of our own models; undefined: it is none, and somebody else's or nobody's. */
 const ours = (model: string) =>
-  Effect.flatMap(Runtime, (runtime) => runtime.model(model)).pipe(
+  Effect.flatMap(Effect.all([Runtime, Principal]), ([runtime, { tenant }]) => runtime.model(model, () => tenant)).pipe(
     Effect.catchTag("ModelNotFound", () => Effect.succeed(undefined))
   )
 

@@ -332,12 +332,15 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
   const runtime = (slots: Ref.Ref<number>): Context.Tag.Service<Runtime> => ({
     models: Effect.succeed(models),
     model,
+    versioned: Effect.succeed([]),
     connect: ({ model: name }) => Effect.map(model(name), ({ id }) => ({ url: "http://127.0.0.1:1/v1", target: id })),
     catalog: {
       list: Effect.succeed({ models: models.map(entry), refused: [] }),
       find: findEntry,
       load: findEntry,
       unload: findEntry,
+      versions: (name) => new ModelNotFound({ model: name }),
+      weigh: (name) => new ModelNotFound({ model: name }),
       remove: (name) => Effect.asVoid(model(name))
     },
     generate: generate(slots),

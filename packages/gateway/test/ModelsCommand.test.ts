@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
@@ -49,6 +49,57 @@ layer(Setting.layer, { timeout: 60_000, excludeTestServices: true })("the models
       expect((yield* run("models", "rm", "org/model")).code).toBe(0)
       expect(existsSync(folder)).toBe(false)
       expect((yield* run("models")).stdout).not.toContain("org/model")
+    })
+  )
+
+  it.effect("answer by one name with the version that a conversation draws, in shares that can be changed", () =>
+    Effect.gen(function* () {
+      const { server } = yield* Setting
+      const models = server.env["HELIX_MODELS_DIR"] ?? ""
+      writeTinyChatModel(join(models, "org", "poet", "v1"))
+      writeTinyChatModel(join(models, "org", "poet", "v2"), { hidden_size: 48 })
+      const key = readFileSync(join(server.dataDir, "bootstrap-key"), "utf8").trim()
+      const ask = (conversation: number, turns = 1) =>
+        Effect.promise(async () => {
+          const question = { role: "user", content: `question ${conversation}` }
+          const more = Array.from({ length: turns - 1 }, () => [{ role: "assistant", content: "so" }, question]).flat()
+          const answer = await fetch(`${server.url}/v1/chat/completions`, {
+            method: "POST",
+            headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+            body: JSON.stringify({ model: "org/poet", messages: [question, ...more], max_tokens: 1 })
+          })
+          return Object(await answer.json()).model
+        })
+
+      expect(yield* run("models", "route", "org/poet", "v1=1", "v2=0")).toEqual({
+        code: 0,
+        stdout: expect.stringMatching(/^v1 +org\/poet\/v1 +1$/m),
+        stderr: ""
+      })
+      expect((yield* run("models")).stdout).toContain("org/poet/v2")
+      expect(new Set(yield* Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], (n) => ask(n)))).toEqual(new Set(["org/poet/v1"]))
+
+      expect((yield* run("models", "route", "org/poet", "v1=0.5", "v2=0.5")).code).toBe(0)
+      const first = yield* Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], (n) => ask(n))
+      expect(new Set(first)).toEqual(new Set(["org/poet/v1", "org/poet/v2"]))
+      expect(yield* Effect.forEach([1, 2, 3, 4, 5, 6, 7, 8], (n) => ask(n, 3))).toEqual(first)
+
+      expect((yield* run("models", "route", "org/poet")).stdout).toMatch(/^v2 +org\/poet\/v2 +0.5$/m)
+      const kept = readFileSync(join(models, "org", "poet", "versions.json"), "utf8")
+      expect(JSON.parse(kept)).toEqual({ weights: { v1: 0.5, v2: 0.5 } })
+      const listed = yield* Effect.promise(async () =>
+        (await fetch(`${server.url}/v1/models/org/poet`, { headers: { authorization: `Bearer ${key}` } })).json()
+      )
+      expect(listed).toMatchObject({ id: "org/poet", task: "text-generation" })
+      for (const [shares, reason] of [
+        [["v1=0.5"], "add up to 0.5, not to 1"],
+        [["v3=1"], "no version `v3`"],
+        [["v1"], "is no version with its share"]
+      ] as const) {
+        const { code, stderr, stdout } = yield* run("models", "route", "org/poet", ...shares)
+        expect(code).not.toBe(0)
+        expect(stdout + stderr).toContain(reason)
+      }
     })
   )
 
