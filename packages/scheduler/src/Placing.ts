@@ -196,7 +196,7 @@ const keepLoaded = (state: SchedulerState, now: number): Step => {
 export const advance = (state: SchedulerState, now: number): Step => {
   const served = serveWaiting(state, now)
   const kept = keepLoaded(served.state, now)
-  const renewed = renew(kept.state, wantedIn(kept.state), now)
+  const renewed = renew(kept.state, Queue.isWanted(kept.state.queue), now)
   const ahead = Preload.advance(renewed.state, now)
   return {
     state: ahead.state,
