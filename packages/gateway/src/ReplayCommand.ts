@@ -156,6 +156,9 @@ export const replayCommand = Command.make(
           )
         )
       )
+      if (known.lost > 0) {
+        yield* Console.error(`The log lacks ${known.lost} events, whose requests are not decided here.`)
+      }
       const others = yield* Option.match(devices, {
         onNone: () => Effect.succeed(undefined),
         onSome: (text) =>

@@ -35,6 +35,8 @@ export const initial: Liveness = { stopped: 0, silent: 0, idle: 0, cpuTicks: 0 }
 export interface Verdict {
   readonly reason: string
   readonly crashed: boolean
+  /** The system has killed it for want of memory. */
+  readonly outOfMemory?: boolean
 }
 
 /** A look at the process, `interval` milliseconds after the one before. `answered`: it has answered since, or owes no answer. */

@@ -25,6 +25,7 @@ import {
   type RequestId,
   type ReservationId
 } from "@helixflow/schema/Ids"
+import { unknownShortage } from "@helixflow/schema/MemoryShortage"
 import { type EngineChoice, type ModelSpec, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Scope, Stream } from "effect"
@@ -169,12 +170,16 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     )
 
   const load = Effect.fnUntraced(function* (processScope: Scope.Scope) {
-    const failed = (reason: string) => new LoadFailed({ model: model.id, reason, file: null })
+    const failed = (reason: string, memory: LoadFailed["memory"] = null) =>
+      new LoadFailed({ model: model.id, reason, file: null, memory })
     const ended = ({
       crashed,
+      outOfMemory = false,
       reason
     }: WorkerProcess.WorkerEnd): Effect.Effect<never, LoadFailed | KilledWhileLoading> =>
-      crashed ? failed(`its worker ended: ${reason}`) : new KilledWhileLoading({ reason })
+      crashed
+        ? failed(`its worker ended: ${reason}`, outOfMemory ? unknownShortage : null)
+        : new KilledWhileLoading({ reason })
     const worker = yield* WorkerProcess.spawn({ replica, ...options.worker }).pipe(
       Scope.extend(processScope),
       Effect.catchTags({

@@ -34,7 +34,7 @@ import {
 } from "@helixflow/schema/SessionActor"
 import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream, Struct } from "effect"
 import type { ClientOf } from "./Actor.ts"
-import { affinityOf } from "./Affinity.ts"
+import { affinityKey } from "./Affinity.ts"
 import * as Attempts from "./Attempts.ts"
 import { keyOf } from "./Conversations.ts"
 import type { Subject } from "./Quarantine.ts"
@@ -131,7 +131,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     conversation: request.conversation,
     timeoutMillis: request.queueTimeout,
     caller: request.caller,
-    affinity: () => affinityOf(request),
+    affinity: () => affinityKey(request),
     ...(request.progress && {
       onProgress: (news) => publish(new Waiting({ seq: log.length, choice, ...news }, { disableValidation: true }))
     })

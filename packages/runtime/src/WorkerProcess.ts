@@ -132,7 +132,7 @@ const sentSignals: ReadonlySet<NodeJS.Signals> = new Set(["SIGKILL", "SIGTERM", 
 const endOf = (code: number | null, signal: NodeJS.Signals | null, outOfMemory: boolean): WorkerEnd => {
   if (signal === null) return { reason: `it exited with code ${code}`, crashed: code !== 0 }
   return signal === "SIGKILL" && outOfMemory
-    ? { reason: "killed by SIGKILL as the system was out of memory", crashed: true }
+    ? { reason: "killed by SIGKILL as the system was out of memory", crashed: true, outOfMemory: true }
     : { reason: `killed by ${signal}`, crashed: !sentSignals.has(signal) }
 }
 

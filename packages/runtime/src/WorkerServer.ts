@@ -12,10 +12,12 @@ import {
 } from "@helixflow/schema/Errors"
 import { type Embeddings, LoadedModel } from "@helixflow/schema/Generation"
 import { Bytes } from "@helixflow/schema/Ids"
+import { unknownShortage } from "@helixflow/schema/MemoryShortage"
 import { SequenceFailed, Worker } from "@helixflow/schema/Worker"
 import { Effect, Mailbox } from "effect"
 import type { Engine, LoadEngine, LoadOptions, StepResult } from "./Engine.ts"
 import { EngineLoop } from "./EngineLoop.ts"
+import { bytesInVain } from "./MemoryFailure.ts"
 import { revisionOf } from "./ModelRevision.ts"
 
 export interface WorkerServerOptions {
@@ -34,6 +36,14 @@ type LoadRequest = LoadOptions & { readonly revision?: string | undefined }
 
 const refuseOthers = ({ model, path }: LoadOptions, revision: string | undefined): void => {
   if (revision !== undefined && revisionOf(path) !== revision) throw new ModelReplaced({ model })
+}
+
+const loadFailure = (model: string, cause: unknown): LoadFailed => {
+  const failure = cause instanceof LoadFailed ? cause : new LoadFailed({ model, reason: messageOf(cause), file: null })
+  const inVain = bytesInVain(failure.reason)
+  if (inVain === undefined) return failure
+  const needed = Bytes.make(Math.min(Number.MAX_SAFE_INTEGER, process.resourceUsage().maxRSS * 1024 + inVain))
+  return new LoadFailed({ ...failure, memory: { ...unknownShortage, needed } })
 }
 
 type Event = Pick<StepResult, "batches"> & { readonly failures: ReadonlyArray<SequenceFailed> }
@@ -92,10 +102,7 @@ export const make = ({ loadEngine, onBroken }: WorkerServerOptions) => {
       Effect.tryPromise({
         // the first load is the only one
         try: () => (loading ??= load(options)),
-        catch: (cause) =>
-          cause instanceof LoadFailed || cause instanceof ModelReplaced
-            ? cause
-            : new LoadFailed({ model: options.model, reason: messageOf(cause), file: null })
+        catch: (cause) => (cause instanceof ModelReplaced ? cause : loadFailure(options.model, cause))
       }).pipe(Effect.map(({ model }) => model)),
 
     Tokenize: ({ prompt }) => ask("tokenize", isInvalidRequest, ({ engine }) => ({ tokens: engine.tokenize(prompt) })),

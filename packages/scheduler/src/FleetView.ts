@@ -12,8 +12,8 @@
  */
 import type { DeviceStatus } from "@helixflow/schema/Device"
 import type { LoadFailed } from "@helixflow/schema/Errors"
-import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
-import type { ModelSpec, ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, type DeviceId, type ModelId, type ReplicaId, type ReservationId } from "@helixflow/schema/Ids"
+import { ModelSpec, type ReplicaState, type ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, HashSet, Option } from "effect"
 import * as Demand from "./Demand.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
@@ -62,6 +62,11 @@ export interface LoadFailure {
   readonly until: number
 }
 
+interface Raised {
+  readonly bytes: number
+  readonly configured: ModelSpec
+}
+
 export interface FleetView {
   readonly devices: HashMap.HashMap<DeviceId, DeviceEntry>
   readonly replicas: HashMap.HashMap<ReplicaId, ReplicaEntry>
@@ -72,6 +77,8 @@ export interface FleetView {
   readonly demand: HashMap.HashMap<ModelId, Demand.Demand>
   /** The move under way that makes room for a model: from one replica to another of the same model. */
   readonly moves: HashMap.HashMap<ModelId, { readonly from: ReplicaId; readonly to: ReplicaId }>
+  /** The models of which a load had too little memory: what they claim for the next, and how they are configured. */
+  readonly raised: HashMap.HashMap<ModelId, Raised>
   /** What the round robin of a model chose last. */
   readonly cursors: HashMap.HashMap<ModelId, string>
   /** When a replica was forgotten: news from before must not bring it back. */
@@ -108,6 +115,7 @@ export const empty: FleetView = {
   replicasOf: HashMap.empty(),
   replicasOn: HashMap.empty(),
   failures: HashMap.empty(),
+  raised: HashMap.empty(),
   demand: HashMap.empty(),
   moves: HashMap.empty(),
   cursors: HashMap.empty(),
@@ -169,10 +177,18 @@ export const loadingOn = (view: FleetView, id: DeviceId): ReplicaId | undefined 
     return entry !== undefined && stateOf(entry) === "loading"
   })
 
-export const withModels = (view: FleetView, specs: ReadonlyArray<ModelSpec>): FleetView => {
+export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>): FleetView => {
+  let raised = HashMap.empty<ModelId, Raised>()
+  const specs = configured.map((spec) => {
+    const before = get(view.raised, spec.id)
+    // other files may take less
+    if (before === undefined || before.configured.revision !== spec.revision) return spec
+    raised = HashMap.set(raised, spec.id, { bytes: before.bytes, configured: spec })
+    return claimingAtLeast(spec, before.bytes)
+  })
   const models = HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
   const kept = specs.filter(({ placing }) => placing.minReplicas > 0)
-  const changed = { ...view, models, kept }
+  const changed = { ...view, models, kept, raised }
   const outdated = Array.from(HashMap.values(view.replicas)).flatMap((entry) =>
     isOutdated(changed, entry) ? [entry.status.replica] : []
   )
@@ -183,6 +199,35 @@ export const withModels = (view: FleetView, specs: ReadonlyArray<ModelSpec>): Fl
     { ...changed, outdated: HashSet.fromIterable(outdated), failures },
     ...new Set(Array.from(HashMap.values(view.replicas), deviceOfEntry))
   )
+}
+
+const claimingAtLeast = (spec: ModelSpec, bytes: number): ModelSpec =>
+  bytes <= spec.claim
+    ? spec
+    : new ModelSpec(
+        { ...spec, weights: Bytes.make(Math.ceil(spec.weights + bytes - spec.claim)) },
+        { disableValidation: true }
+      )
+
+const withModel = (view: FleetView, spec: ModelSpec): FleetView => ({
+  ...view,
+  models: HashMap.set(view.models, spec.id, spec),
+  kept: view.kept.map((kept) => (kept.id === spec.id ? spec : kept))
+})
+
+/** The next load of the model claims at least so many bytes. */
+export const raiseClaim = (view: FleetView, configured: ModelSpec, bytes: number): FleetView => ({
+  ...withModel(view, claimingAtLeast(configured, bytes)),
+  raised: HashMap.set(view.raised, configured.id, { bytes, configured })
+})
+
+export const isRaised = (view: FleetView, id: ModelId): boolean => HashMap.has(view.raised, id)
+
+/** The model claims what it is configured to. */
+export const lowerClaim = (view: FleetView, id: ModelId): FleetView => {
+  const raised = get(view.raised, id)
+  if (raised === undefined) return view
+  return { ...withModel(view, raised.configured), raised: HashMap.remove(view.raised, id) }
 }
 
 const deviceOfEntry = (entry: ReplicaEntry): DeviceId => entry.status.device

@@ -1,6 +1,6 @@
 /** Carries a load out: makes room, claims the memory, starts the replica. However it ends, nothing of it is left behind. */
 import { LoadFailed } from "@helixflow/schema/Errors"
-import type { ReplicaId } from "@helixflow/schema/Ids"
+import type { Bytes, ReplicaId } from "@helixflow/schema/Ids"
 import type { ReplicaStatus } from "@helixflow/schema/Model"
 import { Cause, Data, Duration, Effect, Exit, Option, Schedule } from "effect"
 import type { Fleet } from "./Fleet.ts"
@@ -77,9 +77,11 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
         })
     })
   )
+  let free: Bytes | null = null
   const load = Effect.gen(function* () {
     yield* makeRoom
-    const { free } = yield* claim
+    const promised = yield* claim
+    free = promised.free
     job.reserved(free)
     // the claim outlives the start's own deadline, so that it never expires under a living process
     yield* commit("loading", options.loadTimeout + options.reservationTtl)
@@ -96,7 +98,7 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
       onNone: () => ({ _tag: "Failed", error: failed(Cause.pretty(cause)) }),
       onSome: (error) => {
         if (error._tag === "ModelReplaced") return { _tag: "Abandoned", reason: error.message, free: null }
-        if (error._tag === "LoadFailed") return { _tag: "Failed", error }
+        if (error._tag === "LoadFailed") return { _tag: "Failed", error: withFigures(error, spec.claim, free) }
         if (error._tag === "OutOfMemory") return { _tag: "Abandoned", reason: error.message, free: error.free }
         if (error._tag === "GaveWay") return { _tag: "Abandoned", reason: "it gave way to a request", free: null }
         if (error._tag === "StillBusy") return { _tag: "Abandoned", reason: stillBusy(plan), free: null }
@@ -114,5 +116,9 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
     })
   )
 }
+
+/** The scheduler's part of what is known of a load that memory was not enough for. */
+const withFigures = (error: LoadFailed, claimed: Bytes, free: Bytes | null): LoadFailed =>
+  error.memory === null ? error : new LoadFailed({ ...error, memory: { ...error.memory, claimed, free } })
 
 const stillBusy = (plan: LoadPlan) => `${plan.evict.join(", ")} did not finish in time to make room`

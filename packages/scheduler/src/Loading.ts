@@ -5,6 +5,7 @@ import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import type { LoadCause } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import type * as Defrag from "./Defrag.ts"
+import * as Fit from "./Fit.ts"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
 import type { LoadDecision } from "./Survey.ts"
@@ -93,7 +94,8 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
   return {
     state: {
       ...over(state, plan),
-      view: FleetView.loadTook(FleetView.clearFailures(view, id), id, took)
+      // what it takes is learned from its worker from now on
+      view: FleetView.lowerClaim(FleetView.loadTook(FleetView.clearFailures(view, id), id, took), id)
     },
     commands: [
       emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: null }),
@@ -108,16 +110,43 @@ export const memoryReserved = (state: SchedulerState, plan: LoadPlan, free: numb
   view: FleetView.correctFree(state.view, plan.device, free)
 })
 
+/** How much more is claimed than a worker was seen to take, and than was claimed, when memory was not enough. */
+const margin = 1.05
+const raise = 1.25
+
+/**
+ * Memory was not enough, for the first time since the model was loaded: it is decided anew at once, with a claim that a further worker
+ * should be content with, and that others leave for. It never claims more than the largest device has.
+ */
+const decideAnew = (state: SchedulerState, plan: LoadPlan, error: LoadFailed, now: number): Step => {
+  const { replica, spec } = plan
+  const largest = Array.from(HashMap.values(state.view.devices)).reduce(
+    (most, { status: { device } }) =>
+      Fit.suits(spec, device) && Fit.isPinnedTo(spec, device) ? Math.max(most, device.total) : most,
+    0
+  )
+  const wanted = Math.max((error.memory?.needed ?? 0) * margin, spec.claim * raise)
+  const forgotten = FleetView.forgetReplica(state.view, replica, now)
+  const view = FleetView.raiseClaim(forgotten, spec, Math.ceil(Math.min(wanted, largest)))
+  const failure = `${error.message} It is tried once more, with more memory.`
+  return {
+    state: { ...over(state, plan), view },
+    commands: [emit({ _tag: "LoadEnded", at: millis(now), replica, failure })]
+  }
+}
+
 /**
  * The replica did not become ready and its claim is released. The device is not tried again at once, and less and less often. The
- * caller fails those who cannot be served elsewhere, then lets the scheduler `advance`.
+ * caller fails those who cannot be served elsewhere, then lets the scheduler `advance`. Where memory was not enough, it is decided anew
+ * first.
  */
 export const loadFailed = (state: SchedulerState, plan: LoadPlan, error: LoadFailed, now: number): Step => {
   const { spec, replica, device } = plan
+  if (error.memory !== null && !FleetView.isRaised(state.view, spec.id)) return decideAnew(state, plan, error, now)
   const { backoffBase, backoffCap } = state.options
   const count = (FleetView.failuresOf(state.view, spec.id).get(device)?.count ?? 0) + 1
   const until = now + Math.min(backoffCap, backoffBase * 2 ** (count - 1))
-  const forgotten = FleetView.forgetReplica(state.view, replica, now)
+  const forgotten = FleetView.lowerClaim(FleetView.forgetReplica(state.view, replica, now), spec.id)
   return {
     state: {
       ...over(state, plan),

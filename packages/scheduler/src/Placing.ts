@@ -102,9 +102,19 @@ const overloaded = (
  */
 export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Arrived => {
   const ticket = state.nextTicket
-  const { caller, deadline, model, not, request } = arrival
+  const { affinity = null, caller, deadline, model, not, request, revision = null } = arrival
   const timeoutMillis = Math.max(0, deadline - now)
-  const arrived = emit({ _tag: "Arrived", at: millis(now), request, model, caller, not, timeoutMillis })
+  const arrived = emit({
+    _tag: "Arrived",
+    at: millis(now),
+    request,
+    model,
+    caller,
+    not,
+    timeoutMillis,
+    ...(affinity !== null && { affinity }),
+    ...(revision !== null && { revision })
+  })
   const known = FleetView.model(state.view, model) !== undefined
   const asked = known ? Preload.learn({ ...state, view: FleetView.asked(state.view, model, now) }, arrival, now) : state
   const joined = join({ ...asked, nextTicket: ticket + 1 }, arrival, ticket, "new", now)

@@ -51,6 +51,8 @@ interface Known {
   readonly loads: ReadonlyMap<string, ReadonlyArray<LoadCourse>>
   /** Whether something was loaded ahead of requests. */
   readonly preload: boolean
+  /** Events that the log lacks. */
+  readonly lost: number
 }
 
 /** What a log says of the world. */
@@ -70,6 +72,8 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
   let preload = false
   const holds = new Map<ModelId, Array<number>>()
   const arrivals: Array<{ readonly order: number; readonly event: Extract<LogEntry, { _tag: "Arrived" }> }> = []
+
+  let lost = 0
 
   const vacated = (replica: ReplicaId, at: number) => {
     for (const load of loading.values()) if (load.busy.delete(replica) && load.busy.size === 0) load.since = at
@@ -120,6 +124,9 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         append(loads, modelOf(entry.replica), { millis: entry.at - load.since, failure: entry.failure, order })
         break
       }
+      case "Lost":
+        lost += entry.count
+        break
       case "Queued":
       case "Rejected":
       case "Evicted":
@@ -132,8 +139,9 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
     models,
     loads,
     preload,
+    lost,
     arrivals: arrivals.map(({ order, event }): Arrival => {
-      const { at, caller, model, not, request, timeoutMillis } = event
+      const { affinity, at, caller, model, not, request, timeoutMillis } = event
       const end = ends.get(request)
       const leftAt = left.get(request)
       return {
@@ -143,6 +151,7 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         model,
         caller,
         not,
+        affinity,
         timeoutMillis,
         holdMillis: end?.hold ?? mean(holds.get(model) ?? []) ?? usual,
         served: end?.served,

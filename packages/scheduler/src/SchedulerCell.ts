@@ -8,7 +8,20 @@ import type { Served } from "@helixflow/schema/Caller"
 import type { DeviceId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
-import { Clock, Deferred, Effect, Exit, FiberHandle, FiberId, FiberSet, Option, PubSub, Schedule, Stream } from "effect"
+import {
+  Chunk,
+  Clock,
+  Deferred,
+  Effect,
+  Exit,
+  FiberHandle,
+  FiberId,
+  FiberSet,
+  Option,
+  PubSub,
+  Schedule,
+  Stream
+} from "effect"
 import { Fleet } from "./Fleet.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Loading from "./Loading.ts"
@@ -20,7 +33,7 @@ import * as State from "./SchedulerState.ts"
 import * as Slots from "./Slots.ts"
 
 /** How far a watcher of the events may fall behind. */
-const eventBacklog = 1024
+const eventBacklog = 8_192
 
 /** For as long as the scheduler lives. */
 const untilTold = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("5 seconds")))
@@ -51,9 +64,27 @@ export interface SchedulerCell {
   readonly events: Stream.Stream<SchedulerEvent>
 }
 
+/** An event, numbered so that who misses some knows how many. */
+interface Emitted {
+  readonly number: number
+  readonly event: SchedulerEvent
+}
+
+/** What a watcher is told that has seen all before the `next`th. */
+const withLosses = (next: number) => (events: Chunk.Chunk<Emitted>) => {
+  const told: Array<SchedulerEvent> = []
+  for (const { event, number } of events) {
+    if (number > next) told.push({ _tag: "Lost", at: event.at, count: number - next })
+    told.push(event)
+    next = number + 1
+  }
+  return Chunk.unsafeFromArray(told)
+}
+
 export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
   const fleet = yield* Fleet
-  const events = yield* PubSub.sliding<SchedulerEvent>(eventBacklog)
+  const events = yield* PubSub.sliding<Emitted>(eventBacklog)
+  let emitted = 0
   const tickets = new Map<number, Deferred.Deferred<Grant, Refusal>>()
   /** Evictions that wait for a replica to have no requests. */
   const draining = new Map<ReplicaId, Deferred.Deferred<void>>()
@@ -91,7 +122,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
         fork(giveBack(command.slot.claim))
         break
       case "Emit":
-        events.unsafeOffer(command.event)
+        events.unsafeOffer({ number: emitted++, event: command.event })
     }
   }
 
@@ -284,7 +315,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
     giveBack,
     drainAndStop,
     release: (device, claim) => releaseThen(device, claim, Effect.void),
-    events: Stream.fromPubSub(events)
+    events: Stream.suspend(() => Stream.mapChunks(Stream.fromPubSub(events), withLosses(emitted)))
   }
   return cell
 })

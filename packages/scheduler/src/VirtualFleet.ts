@@ -31,6 +31,7 @@ export interface Arrival {
   readonly model: ModelId
   readonly caller: Caller
   readonly not: ReadonlyArray<ReplicaId>
+  readonly affinity?: string | undefined
   readonly timeoutMillis: number
   /** How long it keeps its place once it has one. */
   readonly holdMillis: number
@@ -205,8 +206,8 @@ class Run {
 
   private arrives(arrival: Arrival): void {
     this.coming -= 1
-    const { at, caller, model, not, request, timeoutMillis } = arrival
-    const asked = { request, model, caller, not, since: at, deadline: at + timeoutMillis }
+    const { affinity = null, at, caller, model, not, request, timeoutMillis } = arrival
+    const asked = { request, model, caller, not, affinity, since: at, deadline: at + timeoutMillis }
     const ticket = this.state.nextTicket
     this.open.set(ticket, arrival)
     const { answer, commands, state } = Placing.arrive(this.state, asked, this.now)

@@ -8,7 +8,7 @@ import { device, model } from "./fixtures.ts"
 import { arrival, caller, exponential, randomOf, zipf } from "./traces.ts"
 
 const devices = [device(0, 220), device(1, 120)]
-const models = Array.from({ length: 6 }, (_, n) => model(`m${n}`, { replicas: n === 0 ? 2 : 1 }))
+const models = Array.from({ length: 6 }, (_, n) => model(`m${n}`, n === 0 ? { replicas: 2, policy: "affinity" } : {}))
 
 /** Some minutes of six models on memory for three, where loads fail now and then and clients leave. */
 const recorded = (seed: number) => {
@@ -21,6 +21,7 @@ const recorded = (seed: number) => {
     const more = {
       caller: caller(`tenant ${Math.floor(random() * 4)}`),
       timeoutMillis: 8000,
+      affinity: `conversation ${order % 5}`,
       leavesAfter: random() < 0.1 ? Math.ceil(random() * 3000) : Number.POSITIVE_INFINITY
     }
     return arrival(order, at, spec?.id ?? model("none").id, Math.ceil(exponential(random, 900)), more)
@@ -79,5 +80,12 @@ describe("a recorded run", () => {
     expect(mean(more)).toBeLessThan(mean(run) / 4)
     const none = VirtualFleet.run(worldOf(known, defaults, [device(0, 50)]))
     expect(new Set(none.outcomes.map(({ refusal }) => refusal))).toEqual(new Set(["NoDeviceFits"]))
+  })
+
+  it("counts what its log lacks", () => {
+    const { events } = recorded(5)
+    const [first, ...rest] = events
+    if (first === undefined) throw new Error("nothing happened")
+    expect(read(logOf([first, { _tag: "Lost", at: first.at, count: 7 }, ...rest])).lost).toBe(7)
   })
 })

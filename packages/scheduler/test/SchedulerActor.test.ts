@@ -657,4 +657,31 @@ describe("Watch", () => {
       expect(tags).toEqual(["Arrived", "Queued", "LoadStarted", "LoadEnded", "Placed", "Completed"])
     })
   )
+
+  it.scoped("tells who was too slow how many events it has missed", () =>
+    Effect.gen(function* () {
+      const { place, scheduler } = yield* start([device(0, 150)], [alpha])
+      const gate = yield* Deferred.make<void>()
+      const seen: Array<SchedulerEvent> = []
+      const watching = yield* scheduler.Watch().pipe(
+        Stream.takeUntil((event) => event._tag === "Placed"),
+        Stream.runForEach((event) => {
+          seen.push(event)
+          return Deferred.await(gate)
+        }),
+        Effect.fork
+      )
+      yield* settle
+      const refused = 6_000
+      for (let n = 0; n < refused; n++) yield* Effect.flip(place(n, model("none")))
+      yield* place("last", alpha)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(watching)
+      const lost = seen.reduce((sum, event) => sum + (event._tag === "Lost" ? event.count : 0), 0)
+      expect(lost).toBeGreaterThan(0)
+      const told = seen.filter(({ _tag }) => _tag !== "Lost").length
+      // arrived and rejected; and the last arrived, queued, was loaded for and placed
+      expect(told + lost).toBe(2 * refused + 5)
+    })
+  )
 })

@@ -4,6 +4,7 @@
  */
 import { Schema } from "effect"
 import { Bytes, DeviceId, ModelId, ReplicaId, RequestId, ReservationId } from "./Ids.ts"
+import { MemoryShortage, shortageText } from "./MemoryShortage.ts"
 
 /** No folder, alias or upstream has this name. */
 export class ModelNotFound extends Schema.TaggedError<ModelNotFound>()("ModelNotFound", { model: Schema.String }) {
@@ -212,10 +213,14 @@ export class QueueTimeout extends Schema.TaggedError<QueueTimeout>()("QueueTimeo
 export class LoadFailed extends Schema.TaggedError<LoadFailed>()("LoadFailed", {
   model: Schema.String,
   reason: Schema.String,
-  file: Schema.NullOr(Schema.String)
+  file: Schema.NullOr(Schema.String),
+  /** Where memory ran out: the figures. */
+  memory: Schema.optionalWith(Schema.NullOr(MemoryShortage), { default: () => null })
 }) {
   override get message() {
-    return `The model \`${this.model}\` could not be loaded: ${this.reason}${this.file === null ? "" : ` (${this.file})`}.`
+    const file = this.file === null ? "" : ` (${this.file})`
+    const memory = this.memory === null ? "" : `; ${shortageText(this.memory)}`
+    return `The model \`${this.model}\` could not be loaded: ${this.reason}${file}${memory}.`
   }
 }
 

@@ -86,7 +86,7 @@ export class Explain extends Rpc.make("Explain", {
 
 export class View extends Rpc.make("View", { success: FleetSnapshot }) {}
 
-/** Decisions as they are made. A watcher that falls 1,024 behind loses the oldest. */
+/** Decisions as they are made. A watcher that falls 8,192 behind loses the oldest, and is told how many (`Lost`). */
 export class Watch extends Rpc.make("Watch", { success: SchedulerEvent, stream: true }) {}
 
 export const SchedulerActor = RpcGroup.make(Place, Complete, Progress, Evict, Observe, Explain, View, Watch).middleware(

@@ -90,7 +90,10 @@ export const SchedulerEvent = Schema.Union(
     model: ModelId,
     caller: Caller,
     not: Schema.Array(ReplicaId),
-    timeoutMillis: Schema.NonNegative
+    timeoutMillis: Schema.NonNegative,
+    /** What it had in common with others, and the revision it could go on with, where it said. */
+    affinity: Schema.optional(Schema.String),
+    revision: Schema.optional(Schema.String)
   }),
   Schema.TaggedStruct("Placed", { at: Millis, placement: Placement }),
   Schema.TaggedStruct("Queued", { at: Millis, request: RequestId, model: ModelId, position: Schema.Int }),
@@ -109,6 +112,8 @@ export const SchedulerEvent = Schema.Union(
     replaces: Schema.optionalWith(Schema.NullOr(ReplicaId), { default: () => null })
   }),
   Schema.TaggedStruct("Evicted", { at: Millis, replica: ReplicaId }),
-  Schema.TaggedStruct("LoadEnded", { at: Millis, replica: ReplicaId, failure: Schema.NullOr(Schema.String) })
+  Schema.TaggedStruct("LoadEnded", { at: Millis, replica: ReplicaId, failure: Schema.NullOr(Schema.String) }),
+  /** Whoever listens was too slow for so many events, which would stand here. */
+  Schema.TaggedStruct("Lost", { at: Millis, count: Schema.Int })
 )
 export type SchedulerEvent = typeof SchedulerEvent.Type
