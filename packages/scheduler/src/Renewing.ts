@@ -56,7 +56,7 @@ const renewModel = (state: SchedulerState, spec: ModelSpec, wanted: Eviction.Wan
     inPlace(state, spec, serving.filter(isIdle), wanted, now) ??
     survey(true).load ??
     inPlace(state, spec, serving, wanted, now)
-  return load === undefined ? later(state, beside.until) : startLoad(state, spec, load, now)
+  return load === undefined ? later(state, beside.until) : startLoad(state, spec, load, "keep", now)
 }
 
 const isIdle = ({ taken }: FleetView.ReplicaEntry): boolean => taken === 0
