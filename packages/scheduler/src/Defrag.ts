@@ -75,11 +75,13 @@ interface Piece extends Wanted {
 }
 
 /**
- * Its streams continue elsewhere, or it has no requests: those of a program of its own can't be continued. What fails or drains is no
- * business of ours.
+ * Its streams continue elsewhere, or it has no requests: those of a program of its own can't be continued, nor those that were begun with
+ * files that were replaced. What fails or drains is no business of ours.
  */
 const isMovable = (entry: FleetView.ReplicaEntry, spec: ModelSpec): boolean =>
-  entry.life === "running" && FleetView.stateOf(entry) === "ready" && (entry.taken === 0 || !spec.external)
+  entry.life === "running" &&
+  FleetView.stateOf(entry) === "ready" &&
+  (entry.taken === 0 || (!spec.external && entry.status.revision === spec.revision))
 
 /** Whether the one may not be on a device with the other. */
 const areApart = (spec: ModelSpec, other: ModelSpec): boolean =>

@@ -37,7 +37,7 @@ const renewModel = (state: SchedulerState, spec: ModelSpec, wanted: Eviction.Wan
   const entries = FleetView.replicasOf(view, spec.id).flatMap((id) => FleetView.replica(view, id) ?? [])
   const old = entries.filter((entry) => FleetView.isOutdated(view, entry) && entry.life === "running")
   const others = entries.filter((entry) => !FleetView.isOutdated(view, entry))
-  if (others.some((entry) => FleetView.stateOf(entry) === "ready")) return retire(state, old)
+  if (others.some((entry) => FleetView.stateOf(entry) === "ready")) return phaseOut(state, old)
   const serving = old.filter((entry) => FleetView.stateOf(entry) === "ready")
   // where none serves, the next request has the model loaded
   if (serving.length === 0 || entries.some((entry) => FleetView.stateOf(entry) === "loading")) {
@@ -67,11 +67,11 @@ const later = (state: SchedulerState, at: number): Step => ({
 })
 
 /** They take no new requests, and stop when they have none. */
-const retire = (state: SchedulerState, entries: ReadonlyArray<FleetView.ReplicaEntry>): Step => {
+const phaseOut = (state: SchedulerState, entries: ReadonlyArray<FleetView.ReplicaEntry>): Step => {
   const replicas = entries.map(({ status }) => status.replica)
   let { view } = state
   for (const id of replicas) view = FleetView.updateReplica(view, id, () => ({ life: "stopping" }))
-  return { state: { ...state, view }, commands: replicas.map((replica) => ({ _tag: "Retire", replica })) }
+  return { state: { ...state, view }, commands: replicas.map((replica) => ({ _tag: "PhaseOut", replica })) }
 }
 
 /** The load on the device of one of these, once they have left it, and idle ones of other models where that is not enough. */

@@ -115,8 +115,8 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
         if (givenUp !== undefined) Deferred.unsafeDone(givenUp, Exit.void)
         break
       }
-      case "Retire":
-        fork(retire(command.replica))
+      case "PhaseOut":
+        fork(phaseOut(command.replica))
         break
       case "GiveBack":
         fork(giveBack(command.slot.claim))
@@ -208,7 +208,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
     })
 
   /** Takes no new requests any more. What is not done at the deadline is cut off. */
-  const retire = (replica: ReplicaId): Effect.Effect<void> =>
+  const phaseOut = (replica: ReplicaId): Effect.Effect<void> =>
     Effect.zipRight(Effect.timeoutOption(idle(replica), options.drainTimeout), Effect.uninterruptible(evict(replica)))
 
   const drainAndStop = (replica: ReplicaId, timeoutMillis: number): Effect.Effect<boolean> =>

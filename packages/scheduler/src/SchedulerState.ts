@@ -111,8 +111,8 @@ export type Command =
   | { readonly _tag: "Retire"; readonly replica: ReplicaId }
   /** End a load under way: somebody needs its place who waits. */
   | { readonly _tag: "GiveUp"; readonly plan: LoadPlan }
-  /** Stop the replica once it has no requests, or when it has been waited for them for long enough. */
-  | { readonly _tag: "Retire"; readonly replica: ReplicaId }
+  /** Stop a replica of files that were replaced once it has no requests, or when they were waited for for long enough. */
+  | { readonly _tag: "PhaseOut"; readonly replica: ReplicaId }
   /** Release the slot's claim, then report it with `freed`. */
   | { readonly _tag: "GiveBack"; readonly slot: Slot }
   | { readonly _tag: "Emit"; readonly event: SchedulerEvent }

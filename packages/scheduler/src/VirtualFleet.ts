@@ -264,7 +264,7 @@ class Run {
         this.giveUp(command.plan)
         return
       case "GiveBack":
-      case "Retire":
+      case "PhaseOut":
         return
       case "Emit":
         this.record(command.event)
