@@ -74,6 +74,8 @@ const phaseOut = (state: SchedulerState, entries: ReadonlyArray<FleetView.Replic
   return { state: { ...state, view }, commands: replicas.map((replica) => ({ _tag: "PhaseOut", replica })) }
 }
 
+const nobody: Pick<Eviction.Eviction, "replicas" | "loss"> = { replicas: [], loss: Number.NEGATIVE_INFINITY }
+
 /** The load on the device of one of these, once they have left it, and idle ones of other models where that is not enough. */
 const inPlace = (
   { options, view }: SchedulerState,
@@ -91,13 +93,14 @@ const inPlace = (
     const freed = leaving.reduce((sum, entry) => sum + FleetView.bytesOf(view, entry), 0)
     const missing = spec.claim - device.free - freed
     const room = { device: id, model: spec.id, missing, busy: false, must: [], wanted }
-    const more = missing > 0 ? Eviction.evict(view, room, now, options).eviction?.replicas : []
+    const more = missing > 0 ? Eviction.evict(view, room, now, options).eviction : nobody
     if (more === undefined) continue
     return {
       _tag: "Load",
       device: id,
-      evict: [...leaving.map(({ status }) => status.replica), ...more],
-      score: 0
+      evict: [...leaving.map(({ status }) => status.replica), ...more.replicas],
+      score: 0,
+      loss: more.loss
     }
   }
   return undefined
