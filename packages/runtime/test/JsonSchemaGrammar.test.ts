@@ -64,7 +64,11 @@ const wander = (start: GrammarState, { below }: Choices): string => {
   for (let step = 0; !state.mustEnd && !(state.mayEnd && below(3) === 0); step++) {
     const allowed = allowedIn(state)
     expect(allowed).not.toEqual([])
-    const closing = allowed.filter((id) => /^["}\]]/.test(table.decode([id])))
+    const beginning = (pattern: RegExp) => allowed.filter((id) => pattern.test(table.decode([id])))
+    // in a string brackets are text
+    const isInString = allowed.length > table.size / 2
+    const brackets = isInString ? [] : beginning(/^[}\]]/)
+    const closing = brackets.length > 0 ? brackets : beginning(/^"/)
     const among = closing.length > 0 && (step > 60 || below(2) === 0) ? closing : allowed
     const token = table.bytes(among[below(among.length)] ?? 0)
     for (const byte of token) {
@@ -85,7 +89,7 @@ describe("a JSON Schema", () => {
         const text = wander(startOf(schema), choicesOf(seed))
         expect(validates(schema, JSON.parse(text)), `${JSON.stringify(schema)} took ${text}`).toBe(true)
       }),
-      { numRuns: 400 }
+      { numRuns: 400, seed: 1 }
     )
   })
 
@@ -98,7 +102,7 @@ describe("a JSON Schema", () => {
         const text = spaced(value, choices)
         expect(accepts(schema, text), `${JSON.stringify(schema)} refused ${text}`).toBe(true)
       }),
-      { numRuns: 1_000 }
+      { numRuns: 1_000, seed: 1 }
     )
   })
 
@@ -115,7 +119,7 @@ describe("a JSON Schema", () => {
         const expected = Array.from({ length: table.size }, (_, id) => id).filter((id) => isText(id) && goesOn(id))
         expect(allowedIn(state)).toEqual(expected)
       }),
-      { numRuns: 200 }
+      { numRuns: 200, seed: 1 }
     )
   })
 
