@@ -1,7 +1,7 @@
 /** Streams on WebSockets that end early, are lost and come back, on a server as a user starts it. */
 import { NodeContext } from "@effect/platform-node"
 import { assert, describe, it, vi } from "@effect/vitest"
-import { Effect, Schedule } from "effect"
+import { Effect, Schedule, Schema } from "effect"
 import { type Environment, type Started, startServer } from "./Program.ts"
 import { type Client, connect, type Told } from "./WebSocketClient.ts"
 
@@ -58,15 +58,28 @@ const chunks = (client: Client, id: string, count: number) => {
 /** What a client was told of a request to its end. */
 const rest = (client: Client, id: string) => Effect.map(client.until(isLast(id)), (messages) => messages.filter(of(id)))
 
+/** What of a message is looked at here. */
+const Frame = Schema.Struct({
+  type: Schema.String,
+  seq: Schema.optional(Schema.Number),
+  data: Schema.optional(
+    Schema.Struct({ id: Schema.optional(Schema.String), choices: Schema.optional(Schema.Unknown) })
+  ),
+  usage: Schema.optional(Schema.NullOr(Schema.Struct({ completion_tokens: Schema.Number }))),
+  error: Schema.optional(Schema.Struct({ code: Schema.NullOr(Schema.String) }))
+})
+const frame = Schema.decodeUnknownSync(Frame)
+
 /** What can't differ between two streams of the same request: not the completion's id and time. */
 const normal = (messages: ReadonlyArray<Told>) =>
-  // biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
-  messages.map(({ data, seq, type, usage }: any) => ({
-    type,
-    seq,
-    choices: data?.choices,
-    completion: usage?.completion_tokens
-  }))
+  messages
+    .map((message) => frame(message))
+    .map(({ data, seq, type, usage }) => ({
+      type,
+      seq,
+      choices: data?.choices,
+      completion: usage?.completion_tokens
+    }))
 
 const whole = (server: Started, more: object = {}) =>
   Effect.scoped(
@@ -77,9 +90,7 @@ const whole = (server: Started, more: object = {}) =>
     })
   )
 
-const completionOf = (messages: ReadonlyArray<Told>): string =>
-  // biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
-  String((messages.find(isChunk) as any)?.data.id)
+const completionOf = (messages: ReadonlyArray<Told>): string => frame(messages.find(isChunk)).data?.id ?? ""
 
 const get = (server: Started, path: string) =>
   Effect.promise(async () => {
@@ -96,8 +107,7 @@ const active = (server: Started) =>
 const idle = (server: Started) =>
   Effect.repeat(active(server), { until: (count) => count === 0, schedule: Schedule.spaced("20 millis") })
 
-// biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
-const codeOf = (message: any): unknown => message?.error?.code
+const codeOf = (message: unknown): unknown => frame(message).error?.code
 
 describe("A request on a WebSocket that is cancelled", () => {
   it.live("ends with an error and computes no longer, whether it was kept or not", () =>
@@ -311,9 +321,10 @@ const post = (server: Started, path: string, json: unknown, as = key) =>
       headers: { ...headers, authorization: `Bearer ${as}` },
       body: JSON.stringify(json)
     })
-    // biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
-    return (await response.json()) as any
+    return Schema.decodeUnknownSync(Made)(await response.json())
   })
+
+const Made = Schema.Struct({ id: Schema.optional(Schema.String), key: Schema.optional(Schema.String) })
 
 describe("The server's own topics", () => {
   it.live("tell of models that are loaded, and of the tenant's streams", () =>
