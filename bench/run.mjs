@@ -23,6 +23,7 @@ const questions = {
   sampling: ["sampling.ts"],
   grammar: ["grammar.ts"],
   place: ["place.ts"],
+  models: ["manyModels.ts"],
   preload: ["preload.ts"],
   failover: ["failover.ts"],
   sockets: ["webSockets.ts"]
@@ -49,6 +50,7 @@ const usage = `npm run bench -- <question> [<part>…] [--profile <folder>]
   sampling    what does drawing tokens cost, beside computing what they are drawn from?
   grammar     what does it cost to hold a text to a grammar?
   place       what does a placement decision cost in a large fleet, and how well does it use memory?
+  models      do 300 models share the memory of eight, and with how many loads?
   preload     what does loading models ahead of requests change?
   failover    how long does a stream pause whose worker is killed?
   sockets     what does a WebSocket cost, how late do tokens come to a thousand, and what do hostile clients change?

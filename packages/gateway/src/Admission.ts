@@ -9,6 +9,8 @@ import { RateLimitExceeded } from "@helixflow/schema/Errors"
 import { Clock, Context, Effect } from "effect"
 import { RateWindow } from "./RateWindow.ts"
 
+type Limits = Omit<KeyLimits, "weight">
+
 /** A request that was let in. */
 export interface Lease {
   readonly _tag: "Lease"
@@ -58,7 +60,7 @@ const headersOf = (name: string, limit: number | null, window: RateWindow, now: 
 const exceeded = (what: string, limit: number, millis: number) =>
   new RateLimitExceeded({ what, limit, retryAfterSeconds: Math.max(1, millis / 1000) })
 
-export const limited = ({ concurrency, rpm, tpm }: KeyLimits): Admission => {
+export const limited = ({ concurrency, rpm, tpm }: Limits): Admission => {
   const requests = new RateWindow()
   const tokens = new RateWindow()
   let active = 0
@@ -89,5 +91,5 @@ export const limited = ({ concurrency, rpm, tpm }: KeyLimits): Admission => {
 }
 
 /** Of a key with these limits. */
-export const admissionOf = (limits: KeyLimits): Admission =>
+export const admissionOf = (limits: Limits): Admission =>
   limits.rpm === null && limits.tpm === null && limits.concurrency === null ? unlimited : limited(limits)

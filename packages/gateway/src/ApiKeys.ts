@@ -65,6 +65,7 @@ const principalOf = ({ id, limits, scopes }: ApiKey): PrincipalShape => ({
   id,
   tenant: id,
   scopes: new Set(scopes.filter(isScope)),
+  weight: limits.weight,
   admission: admissionOf(limits)
 })
 

@@ -61,7 +61,7 @@ const recognise = (
   otherwise: (credential: string) => Effect.Effect<PrincipalShape, AuthenticationError>
 ) => {
   const accepted = Buffer.from(digestOf(Redacted.value(bootstrapKey)))
-  const bootstrap = { id: "bootstrap", tenant: "bootstrap", scopes: new Set(scopes), admission: unlimited }
+  const bootstrap = { id: "bootstrap", tenant: "bootstrap", scopes: new Set(scopes), weight: 1, admission: unlimited }
   return (authorization: string | undefined): Effect.Effect<PrincipalShape, AuthenticationError> => {
     const credential = authorization === undefined ? undefined : scheme.exec(authorization)?.[1]
     if (credential === undefined) return Effect.fail(new Unauthenticated({ reason: noKey }))

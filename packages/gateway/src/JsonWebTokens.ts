@@ -47,6 +47,7 @@ const principalOf = ({ scope, sub }: JWTPayload): Effect.Effect<PrincipalShape, 
     id: `jwt:${sub}`,
     tenant: `jwt:${sub}`,
     scopes: new Set(scopes.filter((known) => granted.has(known))),
+    weight: 1,
     admission: unlimited
   })
 }

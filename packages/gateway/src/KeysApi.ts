@@ -10,6 +10,9 @@ const Scopes = Schema.Array(
 
 const Name = Schema.String.pipe(Schema.minLength(1), Schema.maxLength(200), expected("a text of 1 to 200 characters"))
 
+/** Of two keys that compete for a model, one with twice the weight is served twice as much. */
+const Weight = Schema.Number.pipe(Schema.between(0.01, 100), expected("a number between 0.01 and 100"))
+
 /** Seconds since the epoch, as OpenAI has times, or as people write them. */
 const Instant = Schema.Union(
   Schema.Number,
@@ -24,8 +27,9 @@ export const NewKeyBody = Schema.Struct({
     Schema.Struct({
       rpm: nullish(PositiveInteger),
       tpm: nullish(PositiveInteger),
-      concurrency: nullish(PositiveInteger)
-    }).pipe(expected("an object with rpm, tpm or concurrency"))
+      concurrency: nullish(PositiveInteger),
+      weight: nullish(Weight)
+    }).pipe(expected("an object with rpm, tpm, concurrency or weight"))
   ),
   budget_usd: unsupported("Models have no prices here, so nothing could be counted against a budget."),
   expires_at: nullish(Instant)
@@ -41,7 +45,8 @@ const key = {
   limits: Schema.Struct({
     rpm: Schema.NullOr(Schema.Int),
     tpm: Schema.NullOr(Schema.Int),
-    concurrency: Schema.NullOr(Schema.Int)
+    concurrency: Schema.NullOr(Schema.Int),
+    weight: Schema.Number
   }),
   created_by: Schema.String,
   created_at: Schema.Number,

@@ -42,6 +42,12 @@ const expires = Options.text("expires").pipe(
   Options.optional
 )
 
+const weight = Options.float("weight").pipe(
+  Options.withPseudoName("number"),
+  Options.withDescription("How large its share of a model is beside other keys' while they compete. Default: 1."),
+  Options.optional
+)
+
 const create = Command.make(
   "create",
   {
@@ -49,12 +55,13 @@ const create = Command.make(
     rpm: limit("rpm", "requests a minute"),
     tpm: limit("tpm", "tokens a minute"),
     concurrency: limit("concurrency", "requests at once"),
+    weight,
     expires,
     json,
     ...serverOptions,
     name
   },
-  ({ concurrency, expires, json, name, rpm, scopes, tpm, ...server }) =>
+  ({ concurrency, expires, json, name, rpm, scopes, tpm, weight, ...server }) =>
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const body = {
@@ -63,7 +70,8 @@ const create = Command.make(
         limits: {
           rpm: Option.getOrUndefined(rpm),
           tpm: Option.getOrUndefined(tpm),
-          concurrency: Option.getOrUndefined(concurrency)
+          concurrency: Option.getOrUndefined(concurrency),
+          weight: Option.getOrUndefined(weight)
         },
         expires_at: Option.getOrUndefined(Option.map(expires, (text) => expiryOf(text, now)))
       }
@@ -79,11 +87,12 @@ const create = Command.make(
 const date = (seconds: number | null) =>
   seconds === null ? "-" : `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`
 
-const limitsText = ({ concurrency, rpm, tpm }: KeyView["limits"]) =>
+const limitsText = ({ concurrency, rpm, tpm, weight }: KeyView["limits"]) =>
   [
     rpm === null ? "" : `${rpm} rpm`,
     tpm === null ? "" : `${tpm} tpm`,
-    concurrency === null ? "" : `${concurrency} at once`
+    concurrency === null ? "" : `${concurrency} at once`,
+    weight === 1 ? "" : `weight ${weight}`
   ]
     .filter((text) => text !== "")
     .join(", ") || "-"

@@ -47,7 +47,12 @@ export const layer = AdminRouter.implement(KeysApi, {
       const wanted = {
         name,
         scopes: scopes ?? (["inference"] as const),
-        limits: { rpm: limits?.rpm ?? null, tpm: limits?.tpm ?? null, concurrency: limits?.concurrency ?? null },
+        limits: {
+          rpm: limits?.rpm ?? null,
+          tpm: limits?.tpm ?? null,
+          concurrency: limits?.concurrency ?? null,
+          weight: limits?.weight ?? 1
+        },
         expiresAt: yield* expiryOf(expires_at ?? null, yield* Clock.currentTimeMillis)
       }
       const { key, record } = yield* (yield* ApiKeys).create(wanted, (yield* Principal).id)

@@ -15,6 +15,8 @@ export class Principal extends Context.Tag("@helixflow/gateway/Principal")<
     /** Whose sessions and computed prefixes it may use: nothing is shared between tenants. */
     readonly tenant: string
     readonly scopes: ReadonlySet<Scope>
+    /** How large its share of a model is beside others' while they compete. */
+    readonly weight: number
     /** Whether it may make a request now. */
     readonly admission: Admission
   }

@@ -1,6 +1,7 @@
 /** Whom a request counts to while it waits for a place, and how long it may. */
 import { Caller, type ServiceTier } from "@helixflow/schema/Caller"
 import type { PermissionDenied } from "@helixflow/schema/Errors"
+import type { KeepAlive } from "@helixflow/schema/KeepAlive"
 import { Effect } from "effect"
 import { HttpLimits } from "./HttpLimits.ts"
 import { Principal, requireScope } from "./Principal.ts"
@@ -10,6 +11,7 @@ interface Parameters {
   readonly service_tier?: ServiceTier | "auto" | null | undefined
   /** Seconds. */
   readonly queue_timeout?: number | null | undefined
+  readonly keep_alive?: KeepAlive | null | undefined
 }
 
 export interface Queueing {
@@ -20,6 +22,7 @@ export interface Queueing {
 
 /** Whoever may use the API may wait; to go before others takes a scope. */
 export const queueing = ({
+  keep_alive,
   queue_timeout,
   service_tier
 }: Parameters = {}): Effect.Effect<Queueing, PermissionDenied, Principal> =>
@@ -28,7 +31,15 @@ export const queueing = ({
     if (service_tier === "priority") yield* requireScope(principal, "priority")
     const tier = service_tier === "auto" ? "default" : (service_tier ?? "default")
     return {
-      caller: new Caller({ tenant: principal.tenant, tier, weight: 1 }, { disableValidation: true }),
+      caller: new Caller(
+        {
+          tenant: principal.tenant,
+          tier,
+          weight: principal.weight,
+          ...(keep_alive != null && { keepAlive: keep_alive })
+        },
+        { disableValidation: true }
+      ),
       queueTimeout: queue_timeout ? queue_timeout * 1000 : (yield* HttpLimits).queueMillis
     }
   })

@@ -103,7 +103,8 @@ layer(StubGateway.layer({}, {}, { routes: things }), { excludeTestServices: true
 
 const only = (scope: Scope) =>
   Layer.succeed(Identity, {
-    authenticate: () => Effect.succeed({ id: "k", tenant: "k", scopes: new Set([scope]), admission: unlimited })
+    authenticate: () =>
+      Effect.succeed({ id: "k", tenant: "k", scopes: new Set([scope]), weight: 1, admission: unlimited })
   })
 
 layer(StubGateway.layer({}, {}, { routes: things, identity: only("inference") }), { excludeTestServices: true })(

@@ -9,7 +9,7 @@ import { ApiKeys } from "../src/ApiKeys.ts"
 const wanted = {
   name: "a key",
   scopes: ["inference" as const],
-  limits: { rpm: null, tpm: null, concurrency: null },
+  limits: { rpm: null, tpm: null, concurrency: null, weight: 1 },
   expiresAt: null
 }
 
@@ -143,7 +143,10 @@ describe("API keys", () => {
   it.scoped("keep their limits for as long as they are known", () =>
     Effect.gen(function* () {
       const keys = yield* node((yield* store).real)
-      const { key } = yield* keys.create({ ...wanted, limits: { rpm: 1, tpm: null, concurrency: null } }, "bootstrap")
+      const { key } = yield* keys.create(
+        { ...wanted, limits: { rpm: 1, tpm: null, concurrency: null, weight: 1 } },
+        "bootstrap"
+      )
       const enter = Effect.map(keys.recognise(Redacted.value(key)), (found) =>
         Option.getOrThrow(found).admission.enter(0)
       )

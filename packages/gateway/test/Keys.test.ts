@@ -28,7 +28,7 @@ layer(StubGateway.layer(), { excludeTestServices: true })("Keys", (it) => {
         object: "api_key",
         name: "mine",
         scopes: ["inference"],
-        limits: { rpm: null, tpm: null, concurrency: null },
+        limits: { rpm: null, tpm: null, concurrency: null, weight: 1 },
         created_by: "bootstrap",
         expires_at: null,
         last_used_at: null

@@ -5,13 +5,20 @@ import { Principal, type Scope } from "../src/Principal.ts"
 import { queueing } from "../src/Queueing.ts"
 
 const as = (...scopes: ReadonlyArray<Scope>) =>
-  Effect.provideService(Principal, { id: "key-1", tenant: "acme", scopes: new Set(scopes), admission: unlimited })
+  Effect.provideService(Principal, {
+    id: "key-1",
+    tenant: "acme",
+    scopes: new Set(scopes),
+    weight: 3,
+    admission: unlimited
+  })
 
 describe("A request's place in the queue", () => {
   it.effect("counts to the key's tenant, and is the default tier's for a minute", () =>
     Effect.gen(function* () {
       const { caller, queueTimeout } = yield* queueing({}).pipe(as("inference"))
-      assert.deepInclude(caller, { tenant: "acme", tier: "default" })
+      assert.deepInclude(caller, { tenant: "acme", tier: "default", weight: 3 })
+      assert.notProperty(caller, "keepAlive")
       assert.strictEqual(queueTimeout, 60_000)
     })
   )
@@ -24,6 +31,15 @@ describe("A request's place in the queue", () => {
       assert.strictEqual(caller.tier, "flex")
       assert.strictEqual(queueTimeout, 2500)
       assert.strictEqual((yield* queueing({ service_tier: "auto" }).pipe(as("inference"))).caller.tier, "default")
+    })
+  )
+
+  it.effect("says how long the model is kept after it, where its client does", () =>
+    Effect.gen(function* () {
+      for (const keepAlive of [0, 60_000, "forever"] as const) {
+        assert.deepInclude((yield* queueing({ keep_alive: keepAlive }).pipe(as("inference"))).caller, { keepAlive })
+      }
+      assert.notProperty((yield* queueing({ keep_alive: null }).pipe(as("inference"))).caller, "keepAlive")
     })
   )
 

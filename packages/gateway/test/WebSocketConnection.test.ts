@@ -6,7 +6,7 @@ import { unlimited } from "../src/Admission.ts"
 import { WebSocketConnection } from "../src/WebSocketConnection.ts"
 import { WebSocketLimits, type WebSocketLimitsShape } from "../src/WebSocketLimits.ts"
 
-const principal = { id: "p", tenant: "p", scopes: new Set<never>(), admission: unlimited }
+const principal = { id: "p", tenant: "p", scopes: new Set<never>(), weight: 1, admission: unlimited }
 
 /** A connection of a server's side, which is given to `take` whatever comes, and its client. */
 const connected = (

@@ -13,7 +13,9 @@ import { Array as Arr, Context, Effect, Layer, type Option, Schema } from "effec
 export const KeyLimits = Schema.Struct({
   rpm: Schema.NullOr(Schema.Int),
   tpm: Schema.NullOr(Schema.Int),
-  concurrency: Schema.NullOr(Schema.Int)
+  concurrency: Schema.NullOr(Schema.Int),
+  /** How large its share of a model is beside others' while they compete. Keys of before it was known have 1. */
+  weight: Schema.optionalWith(Schema.Positive, { default: () => 1 })
 })
 export type KeyLimits = typeof KeyLimits.Type
 

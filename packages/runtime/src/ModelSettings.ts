@@ -2,6 +2,7 @@
 
 import { DeviceKind } from "@helixflow/schema/Device"
 import { type Bytes, ModelId } from "@helixflow/schema/Ids"
+import { KeepAliveText } from "@helixflow/schema/KeepAlive"
 import { EngineChoice, ModelSpec, Placing, PolicyName } from "@helixflow/schema/Model"
 import { Either, Option, ParseResult, Schema } from "effect"
 import { parseBytes } from "./DeviceDeclaration.ts"
@@ -69,6 +70,8 @@ export const ModelSettings = Schema.Struct({
   slots: Schema.optional(Count),
   /** Memory for computed prefixes that are kept for other requests, besides the slots; 0 keeps none. */
   prefixCache: Schema.optional(Amount),
+  /** How long a replica stays loaded once nobody uses it, e.g. `"10m"`; forever is until its memory is needed. */
+  keepAlive: Schema.optionalWith(KeepAliveText, { default: () => "forever" as const }),
   /** Where replicas and requests go; the pool's policy unless said. */
   policy: Schema.optional(PolicyName),
   placing: Schema.optionalWith(PlacingSettings, { default: () => anywhere }),
@@ -145,6 +148,7 @@ export const toSpec = (
     placing: placingOf(settings),
     sampling: files.sampling,
     labels: files.labels,
+    keepAlive: settings.keepAlive,
     created: files.created,
     revision: files.revision,
     external: files.external ?? false

@@ -8,7 +8,7 @@ const record = (id: string, more: Partial<ApiKey> = {}): ApiKey => ({
   hint: "hx-abc…wxyz",
   name: "ж's key",
   scopes: ["inference", "admin"],
-  limits: { rpm: 1, tpm: null, concurrency: 3 },
+  limits: { rpm: 1, tpm: null, concurrency: 3, weight: 2 },
   createdBy: "bootstrap",
   createdAt: 1_700_000_000_000,
   expiresAt: null,

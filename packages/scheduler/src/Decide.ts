@@ -177,7 +177,21 @@ const searchFor = ({ since, spec, wanted }: Query, alone: boolean, options: Sche
   wanted
 })
 
-export const decide = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision => {
+/** With every reason, also of the devices. */
+export const decide = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision =>
+  decided(view, query, now, options, true)
+
+/** The same decision; a wait does not say what keeps the model off the devices, which costs more than all the rest. */
+export const attempt = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision =>
+  decided(view, query, now, options, false)
+
+const decided = (
+  view: FleetView.FleetView,
+  query: Query,
+  now: number,
+  options: SchedulerOptions,
+  tells: boolean
+): Decision => {
   const { spec, revision = null } = query
   const own = standing(view, query, now, options)
   const ready = use(view, query, own.usable)
@@ -192,11 +206,12 @@ export const decide = (view: FleetView.FleetView, query: Query, now: number, opt
     if (devices.load !== undefined) {
       return { ...devices.load, evict: [...new Set([...devices.load.evict, ...own.abandoned])] }
     }
-    const told = Survey.reasons(view, spec, now)
+    const impossible = own.alone && !devices.possible && !HashMap.isEmpty(view.devices)
+    const told = tells || impossible ? Survey.reasons(view, spec, now) : []
     reasons.push(...told)
     until = Math.min(until, devices.until)
     if (own.alone) {
-      if (!devices.possible && !HashMap.isEmpty(view.devices)) return { _tag: "Rejected", reasons: told }
+      if (impossible) return { _tag: "Rejected", reasons: told }
       if (devices.broken !== undefined && devices.broken.until >= query.deadline) {
         return { _tag: "Broken", error: devices.broken.error }
       }

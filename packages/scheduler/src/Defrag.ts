@@ -13,6 +13,7 @@
 import type { DeviceKind } from "@helixflow/schema/Device"
 import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
+import * as Asked from "./Asked.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
 import * as Fit from "./Fit.ts"
 import * as FleetIndex from "./FleetIndex.ts"
@@ -89,9 +90,23 @@ const areApart = (spec: ModelSpec, other: ModelSpec): boolean =>
     ? spec.placing.spread
     : other.placing.notBeside.includes(spec.id) || spec.placing.notBeside.includes(other.id)
 
+/** Devices of any kind, those with the largest share of memory free first. */
+const roomiest = (view: FleetView.FleetView): ReadonlyArray<DeviceIndex.Placed> => {
+  const index = FleetIndex.indexOf(view)
+  const found: Array<DeviceIndex.Placed> = []
+  for (const kind of Fit.kinds) {
+    let left = mostDevices
+    for (const placed of DeviceIndex.inOrder(index, kind, Asked.any, "share", 0)) {
+      if (left-- === 0) break
+      found.push(placed)
+    }
+  }
+  return found.sort((a, b) => a.key - b.key || compareIds(a.id, b.id))
+}
+
 const look = (view: FleetView.FleetView): ReadonlyArray<Place> => {
   const places: Array<Place> = []
-  for (const { id } of DeviceIndex.inOrder(FleetIndex.indexOf(view), () => true, "share", 0)) {
+  for (const { id } of roomiest(view)) {
     const entry = FleetView.device(view, id)
     if (entry === undefined) continue
     const { kind } = entry.status.device
@@ -141,7 +156,9 @@ class Search {
   /** Whether the model may be on the device now, free memory aside. */
   private suits({ failures, spec, takes }: Wanted, place: Place): boolean {
     const { device } = place.entry.status
-    if (place.loading || takes > device.total || !Fit.suits(spec, device) || !Fit.isPinnedTo(spec, device)) return false
+    const { placing } = spec
+    if (!Asked.suits(placing, device) || !Asked.isPinnedTo(placing, device)) return false
+    if (place.loading || takes > device.total) return false
     const failure = failures.get(device.id)
     if (failure !== undefined && failure.until > this.now) return false
     for (const other of place.stays) if (areApart(spec, other)) return false
@@ -237,7 +254,7 @@ export const plan = (view: FleetView.FleetView, spec: ModelSpec, limit: number, 
   const places = look(view)
   const wanted: Wanted = { spec, takes: spec.claim, failures: FleetView.failuresOf(view, spec.id) }
   const asked = places.filter(
-    ({ entry: { status } }) => Fit.suits(spec, status.device) && Fit.isPinnedTo(spec, status.device)
+    ({ entry: { status } }) => Asked.suits(spec.placing, status.device) && Asked.isPinnedTo(spec.placing, status.device)
   )
   const free = places.reduce((sum, { free }) => sum + Math.max(0, free), 0)
   if (free < wanted.takes || asked.some(({ free }) => free >= wanted.takes)) return undefined

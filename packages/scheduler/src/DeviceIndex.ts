@@ -1,10 +1,12 @@
 /**
  * Devices in the orders in which places are looked for, so that a decision looks at the few devices that matter and not at all: one
- * `FitTree` per order, for each kind and name of device. A persistent value; a device's change costs O(log devices).
+ * `FitTree` per order for all devices of a kind, and for those of them that some model asks for (`Asked`). A persistent value; a
+ * device's change costs O(log devices) for each way in which models ask for it.
  */
 import type { DeviceKind } from "@helixflow/schema/Device"
 import type { DeviceId } from "@helixflow/schema/Ids"
 import { HashMap, Option } from "effect"
+import * as Asked from "./Asked.ts"
 import * as FitTree from "./FitTree.ts"
 
 /** What may leave a device: what the one is worth that is worth least (`FleetView.valueOf`), and how many bytes all hold. */
@@ -66,6 +68,8 @@ interface Entry {
   readonly id: DeviceId
   readonly name: string
   readonly profile: Profile
+  /** The groups that it is in. */
+  readonly groups: ReadonlyArray<string>
 }
 
 type Trees = Readonly<Record<Order, FitTree.FitTree>>
@@ -73,35 +77,66 @@ type Trees = Readonly<Record<Order, FitTree.FitTree>>
 const noTrees: Trees = { id: null, free: null, share: null, idle: null, all: null, whole: null }
 
 export interface DeviceIndex {
+  /** Grows whenever some device may take more than before: while it is the same, who found no room finds none. */
+  readonly grown: number
   readonly entries: HashMap.HashMap<DeviceId, Entry>
   readonly ids: HashMap.HashMap<string, DeviceId>
-  /** By kind and name of device: there are few. */
-  readonly groups: ReadonlyMap<string, { readonly kind: DeviceKind; readonly name: string; readonly trees: Trees }>
+  /** The ways in which models ask for devices, by their keys. */
+  readonly asked: ReadonlyMap<string, Asked.Asked>
+  /** By kind and way of asking. */
+  readonly groups: HashMap.HashMap<string, Trees>
 }
 
-export const empty: DeviceIndex = { entries: HashMap.empty(), ids: HashMap.empty(), groups: new Map() }
+/** Without devices, for models that ask for them in these ways. */
+export const empty = (asked: Iterable<Asked.Asked> = [], grown = 0): DeviceIndex => ({
+  grown,
+  entries: HashMap.empty(),
+  ids: HashMap.empty(),
+  asked: new Map([Asked.any, ...asked].map((one) => [Asked.keyOf(one), one])),
+  groups: HashMap.empty()
+})
 
-const groupOf = ({ kind, name }: Profile) => `${kind} ${name}`
+const groupKey = (kind: DeviceKind, asked: string) => `${kind} ${asked}`
+
+const groupsOf = (index: DeviceIndex, id: DeviceId, { kind, name }: Profile): ReadonlyArray<string> =>
+  Array.from(index.asked).flatMap(([key, { devices, name: part }]) =>
+    Asked.suits({ kind: null, name: part }, { kind, name }) && Asked.isPinnedTo({ devices }, { id })
+      ? [groupKey(kind, key)]
+      : []
+  )
+
+/** Whether a device could take more as it is than as it was. */
+const takesMore = (was: Profile, is: Profile): boolean =>
+  (was.loading && !is.loading) ||
+  is.total > was.total ||
+  is.free > was.free ||
+  is.free + is.idle.bytes > was.free + was.idle.bytes ||
+  is.free + is.all.bytes > was.free + was.all.bytes
 
 /** With the device's profile in place of the one that it had, if any. */
 export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceIndex => {
   const before = Option.getOrUndefined(HashMap.get(index.entries, id))
   const name = before?.name ?? sortKey(id)
-  const groups = new Map(index.groups)
-  const change = (of: Profile, update: (tree: FitTree.FitTree, order: Order) => FitTree.FitTree) => {
-    const key = groupOf(of)
-    const trees: Record<Order, FitTree.FitTree> = { ...(groups.get(key)?.trees ?? noTrees) }
-    for (const order of orders) trees[order] = update(trees[order], order)
-    groups.set(key, { kind: of.kind, name: of.name, trees })
+  let { groups } = index
+  const change = (
+    keys: ReadonlyArray<string>,
+    update: (tree: FitTree.FitTree, order: Order) => FitTree.FitTree
+  ): void => {
+    for (const key of keys) {
+      const trees: Record<Order, FitTree.FitTree> = { ...Option.getOrElse(HashMap.get(groups, key), () => noTrees) }
+      for (const order of orders) trees[order] = update(trees[order], order)
+      groups = HashMap.set(groups, key, trees)
+    }
   }
-  const moved = before !== undefined && groupOf(before.profile) !== groupOf(profile)
+  const moved = before !== undefined && (before.profile.kind !== profile.kind || before.profile.name !== profile.name)
   if (before !== undefined && moved) {
-    change(before.profile, (tree, order) => {
+    change(before.groups, (tree, order) => {
       const at = place(order, before.profile)
       return at === null ? tree : FitTree.remove(tree, { key: at.key, name })
     })
   }
-  change(profile, (tree, order) => {
+  const own = before === undefined || moved ? groupsOf(index, id, profile) : before.groups
+  change(own, (tree, order) => {
     const was = before === undefined || moved ? null : place(order, before.profile)
     const is = place(order, profile)
     if (was !== null && is !== null && was.key === is.key && was.size === is.size) return tree
@@ -109,8 +144,11 @@ export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceI
     const without = was === null ? tree : FitTree.remove(tree, { key: was.key, name })
     return is === null ? without : FitTree.insert(without, { ...is, name })
   })
+  const more = before === undefined || moved || takesMore(before.profile, profile)
   return {
-    entries: HashMap.set(index.entries, id, { id, name, profile }),
+    ...index,
+    grown: more ? index.grown + 1 : index.grown,
+    entries: HashMap.set(index.entries, id, { id, name, profile, groups: own }),
     ids: before === undefined ? HashMap.set(index.ids, name, id) : index.ids,
     groups
   }
@@ -123,37 +161,28 @@ export interface Placed {
 }
 
 /**
- * The devices of the groups that suit, in the order, whose size there is at least `needed`; those behind `after` (a sort key) only, of
- * an order by id. Each costs O(log devices).
+ * The devices of the kind that are asked for so, in the order, whose size there is at least `needed`; those behind `after` (a sort key)
+ * only, of an order by id. Each costs O(log devices), if a model of the view asks so.
  */
 export function* inOrder(
   index: DeviceIndex,
-  suits: (device: { readonly kind: DeviceKind; readonly name: string }) => boolean,
+  kind: DeviceKind,
+  asked: Asked.Asked,
   order: Order,
   needed: number,
   after: string | null = null
 ): Generator<Placed> {
-  const heads: Array<{ readonly tree: FitTree.FitTree; item: FitTree.Item }> = []
-  const start = after === null ? null : { key: 0, name: after }
-  for (const group of index.groups.values()) {
-    if (!suits(group)) continue
-    const tree = group.trees[order]
-    const item = FitTree.first(tree, needed, start)
-    if (item !== undefined) heads.push({ tree, item })
-  }
-  while (heads.length > 0) {
-    let best = 0
-    for (let at = 1; at < heads.length; at++) {
-      const [head, lowest] = [heads[at], heads[best]]
-      if (head !== undefined && lowest !== undefined && FitTree.compare(head.item, lowest.item) < 0) best = at
-    }
-    const head = heads[best]
-    if (head === undefined) return
-    const { item, tree } = head
+  const key = Asked.keyOf(asked)
+  const known = index.asked.has(key)
+  const trees = Option.getOrUndefined(HashMap.get(index.groups, groupKey(kind, known ? key : "")))
+  if (trees === undefined) return
+  const tree = trees[order]
+  let item = FitTree.first(tree, needed, after === null ? null : { key: 0, name: after })
+  for (; item !== undefined; item = FitTree.first(tree, needed, item)) {
     const id = Option.getOrUndefined(HashMap.get(index.ids, item.name))
-    if (id !== undefined) yield { id, key: item.key }
-    const next = FitTree.first(tree, needed, item)
-    if (next === undefined) heads.splice(best, 1)
-    else head.item = next
+    const entry = id && Option.getOrUndefined(HashMap.get(index.entries, id))
+    if (entry === undefined) continue
+    const suits = known || (Asked.suits({ kind, name: asked.name }, entry.profile) && Asked.isPinnedTo(asked, entry))
+    if (suits) yield { id: entry.id, key: item.key }
   }
 }

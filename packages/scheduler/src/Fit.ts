@@ -1,8 +1,9 @@
 /** The hard filters: whether a model can be loaded on a device now, with every reason why not. */
-import type { Device, DeviceKind } from "@helixflow/schema/Device"
+import type { DeviceKind } from "@helixflow/schema/Device"
 import { Bytes, type ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Reason } from "@helixflow/schema/Scheduling"
+import * as Asked from "./Asked.ts"
 import * as FleetView from "./FleetView.ts"
 
 export interface Fit {
@@ -23,15 +24,6 @@ const bytes = (value: number): Bytes => Bytes.make(Math.max(0, value), { disable
 
 /** Kinds of devices by how fast they compute: a model goes to the first on which it can be loaded, unless it asks for one. */
 export const kinds: ReadonlyArray<DeviceKind> = ["cuda", "webgpu", "cpu"]
-
-/** Whether the model may be on devices of this kind and name. */
-export const suits = ({ placing }: ModelSpec, device: { readonly kind: DeviceKind; readonly name: string }): boolean =>
-  (placing.kind === null || placing.kind === device.kind) &&
-  (placing.name === null || device.name.toLowerCase().includes(placing.name.toLowerCase()))
-
-/** Whether a device is one of those that the model is pinned to, if it is. */
-export const isPinnedTo = ({ placing }: ModelSpec, { id }: Device): boolean =>
-  placing.devices.length === 0 || placing.devices.some((name) => name === id || name === id.slice(id.indexOf("/") + 1))
 
 /** What a model asks of its device, in words. */
 const asks = ({ placing }: ModelSpec): string =>
@@ -72,7 +64,7 @@ export const fit = (view: FleetView.FleetView, spec: ModelSpec, device: FleetVie
   const { id, total } = device.status.device
   const needed = spec.claim
   const reasons: Array<Reason> = []
-  const asked = suits(spec, device.status.device) && isPinnedTo(spec, device.status.device)
+  const asked = Asked.suits(spec.placing, device.status.device) && Asked.isPinnedTo(spec.placing, device.status.device)
   if (!asked) reasons.push({ _tag: "NotAskedFor", asks: asks(spec) })
   const large = needed <= total
   if (!large) reasons.push({ _tag: "LargerThanDevice", needed, total })

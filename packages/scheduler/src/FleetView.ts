@@ -13,10 +13,13 @@
 import type { DeviceStatus } from "@helixflow/schema/Device"
 import type { LoadFailed } from "@helixflow/schema/Errors"
 import { Bytes, type DeviceId, type ModelId, type ReplicaId, type ReservationId } from "@helixflow/schema/Ids"
+import type { KeepAlive } from "@helixflow/schema/KeepAlive"
 import { ModelSpec, type ReplicaState, type ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, HashSet, Option } from "effect"
+import * as Asked from "./Asked.ts"
 import * as Demand from "./Demand.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
+import * as Keeping from "./Keeping.ts"
 import { charge } from "./Ledger.ts"
 
 export interface DeviceEntry {
@@ -52,6 +55,8 @@ export interface ReplicaEntry {
   readonly ahead: boolean
   /** Passed over until then: its device refused a slot that seemed free. */
   readonly heldUntil: number
+  /** Stopped then, unless it has been used again; `Infinity`: never for that. */
+  readonly keepUntil: number
 }
 
 /** A load that failed on a device: not tried there again before `until`. */
@@ -89,6 +94,10 @@ export interface FleetView {
   readonly outdated: HashSet.HashSet<ReplicaId>
   /** Models of which replicas are kept loaded. */
   readonly kept: ReadonlyArray<ModelSpec>
+  /** Models with replicas or failures that have changed since `settled`: who waits for others need not be decided for anew. */
+  readonly moved: HashSet.HashSet<ModelId>
+  /** Replicas by the time that they are kept until, if there is one. */
+  readonly keeping: Keeping.Keeping
   readonly index: IndexCell
 }
 
@@ -123,7 +132,9 @@ export const empty: FleetView = {
   failed: HashSet.empty(),
   outdated: HashSet.empty(),
   kept: [],
-  index: { base: DeviceIndex.empty, stale: HashSet.empty(), current: DeviceIndex.empty }
+  moved: HashSet.empty(),
+  keeping: Keeping.none,
+  index: { base: DeviceIndex.empty(), stale: HashSet.empty(), current: null }
 }
 
 const get = <K, V>(map: HashMap.HashMap<K, V>, key: K): V | undefined => Option.getOrUndefined(HashMap.get(map, key))
@@ -188,17 +199,25 @@ export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>
   })
   const models = HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
   const kept = specs.filter(({ placing }) => placing.minReplicas > 0)
-  const changed = { ...view, models, kept, raised }
+  const moved = { ...view, models, kept, raised }
   const outdated = Array.from(HashMap.values(view.replicas)).flatMap((entry) =>
-    isOutdated(changed, entry) ? [entry.status.replica] : []
+    isOutdated(moved, entry) ? [entry.status.replica] : []
   )
   // other files may be loaded where those before could not be
-  const failures = HashMap.filter(view.failures, (_, id) => model(view, id)?.revision === model(changed, id)?.revision)
-  // what a model claims, and whether it may leave, is in the profiles of the devices that have it
-  return touched(
-    { ...changed, outdated: HashSet.fromIterable(outdated), failures },
-    ...new Set(Array.from(HashMap.values(view.replicas), deviceOfEntry))
-  )
+  const failures = HashMap.filter(view.failures, (_, id) => model(view, id)?.revision === model(moved, id)?.revision)
+  const changed = { ...moved, outdated: HashSet.fromIterable(outdated), failures }
+  const asked = new Map(specs.map(({ placing }) => [Asked.keyOf(placing), placing]))
+  const { base } = view.index
+  if ([...asked.keys()].every((key) => base.asked.has(key))) {
+    // what a model claims, and whether it may leave, is in the profiles of the devices that have it
+    return touched(changed, ...new Set(Array.from(HashMap.values(view.replicas), deviceOfEntry)))
+  }
+  const anew = {
+    base: DeviceIndex.empty(asked.values(), base.grown + 1),
+    stale: HashSet.empty<DeviceId>(),
+    current: null
+  }
+  return touched({ ...changed, index: anew }, ...HashMap.keys(view.devices))
 }
 
 const claimingAtLeast = (spec: ModelSpec, bytes: number): ModelSpec =>
@@ -211,6 +230,7 @@ const claimingAtLeast = (spec: ModelSpec, bytes: number): ModelSpec =>
 
 const withModel = (view: FleetView, spec: ModelSpec): FleetView => ({
   ...view,
+  moved: HashSet.add(view.moved, spec.id),
   models: HashMap.set(view.models, spec.id, spec),
   kept: view.kept.map((kept) => (kept.id === spec.id ? spec : kept))
 })
@@ -305,11 +325,18 @@ const withMember = <A>(set: HashSet.HashSet<A>, id: A, belongs: boolean): HashSe
 }
 
 const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
-  const { device, replica: id, state } = entry.status
+  const { device, model, replica: id, state } = entry.status
   const failed = withMember(view.failed, id, state === "failed")
   const outdated = withMember(view.outdated, id, isOutdated(view, entry))
-  return touched({ ...view, failed, outdated, replicas: HashMap.set(view.replicas, id, entry) }, device)
+  const moved = HashSet.add(view.moved, model)
+  const keeping = Keeping.noted(view.keeping, replica(view, id), entry)
+  const replicas = HashMap.set(view.replicas, id, entry)
+  return touched({ ...view, failed, outdated, moved, keeping, replicas }, device)
 }
+
+/** What has moved was taken note of. */
+export const settled = (view: FleetView): FleetView =>
+  HashSet.size(view.moved) === 0 ? view : { ...view, moved: HashSet.empty() }
 
 /** When there are more or fewer replicas of a model, the others are worth less or more, and may leave or may no more. */
 const recounted = (view: FleetView, id: ModelId): FleetView => {
@@ -353,7 +380,8 @@ export const observeReplica = (view: FleetView, status: ReplicaStatus, now: numb
     lastUsed: now,
     loadedAt: null,
     ahead: false,
-    heldUntil: 0
+    heldUntil: 0,
+    keepUntil: Number.POSITIVE_INFINITY
   })
 }
 
@@ -367,7 +395,8 @@ export const assumeLoad = (view: FleetView, status: ReplicaStatus, bytes: number
     lastUsed: now,
     loadedAt: null,
     ahead: false,
-    heldUntil: 0
+    heldUntil: 0,
+    keepUntil: Number.POSITIVE_INFINITY
   })
   const on = device(added, status.device)
   if (on === undefined) return added
@@ -388,6 +417,8 @@ export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): Flee
     ...touched(view, deviceId),
     failed: HashSet.remove(view.failed, id),
     outdated: HashSet.remove(view.outdated, id),
+    moved: HashSet.add(view.moved, model),
+    keeping: Keeping.noted(view.keeping, entry, undefined),
     replicas: HashMap.remove(view.replicas, id),
     replicasOf: HashMap.set(view.replicasOf, model, others(replicasOf(view, model))),
     replicasOn: HashMap.set(view.replicasOn, deviceId, others(replicasOn(view, deviceId))),
@@ -403,9 +434,19 @@ export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): Flee
   return setDevice(forgotten, deviceId, estimated({ ...on, assumed, released }))
 }
 
-/** A slot of the replica is given (`1`) or freed (`-1`). */
-export const takeSlot = (view: FleetView, id: ReplicaId, change: 1 | -1, now: number): FleetView =>
-  updateReplica(view, id, (entry) => ({ taken: Math.max(0, entry.taken + change), lastUsed: now, ahead: false }))
+/** A slot of the replica is given (`1`) or freed (`-1`). Who frees it says how long the replica is kept if it was the last. */
+export const takeSlot = (
+  view: FleetView,
+  id: ReplicaId,
+  change: 1 | -1,
+  now: number,
+  keepAlive: KeepAlive = "forever"
+): FleetView =>
+  updateReplica(view, id, (entry) => {
+    const taken = Math.max(0, entry.taken + change)
+    const keepUntil = taken > 0 || keepAlive === "forever" ? Number.POSITIVE_INFINITY : now + keepAlive
+    return { taken, lastUsed: now, ahead: false, keepUntil }
+  })
 
 const setDemand = (view: FleetView, id: ModelId, demand: Demand.Demand): FleetView =>
   recounted({ ...view, demand: HashMap.set(view.demand, id, demand) }, id)
@@ -420,11 +461,13 @@ export const loadTook = (view: FleetView, id: ModelId, millis: number): FleetVie
 
 export const recordFailure = (view: FleetView, id: ModelId, on: DeviceId, failure: LoadFailure): FleetView => ({
   ...view,
+  moved: HashSet.add(view.moved, id),
   failures: HashMap.set(view.failures, id, new Map(failuresOf(view, id)).set(on, failure))
 })
 
 export const clearFailures = (view: FleetView, id: ModelId): FleetView => ({
   ...view,
+  moved: HashSet.add(view.moved, id),
   failures: HashMap.remove(view.failures, id)
 })
 

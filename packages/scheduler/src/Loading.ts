@@ -4,8 +4,8 @@ import { type DeviceId, type ModelId, makeReplicaId, type ReplicaId } from "@hel
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import type { LoadCause } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
+import * as Asked from "./Asked.ts"
 import type * as Defrag from "./Defrag.ts"
-import * as Fit from "./Fit.ts"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
 import type { LoadDecision } from "./Survey.ts"
@@ -82,10 +82,20 @@ const over = (state: SchedulerState, plan: LoadPlan): SchedulerState =>
       }
     : state
 
+/**
+ * Until when who was loaded in another's place is kept, if nobody uses it: as long as the one that has moved, or from now on where that had
+ * files that were replaced.
+ */
+const keptUntil = (view: FleetView.FleetView, { cause, replaces, spec }: LoadPlan, now: number): number => {
+  if (replaces !== null) return FleetView.replica(view, replaces)?.keepUntil ?? Number.POSITIVE_INFINITY
+  return cause !== "keep" || spec.keepAlive === "forever" ? Number.POSITIVE_INFINITY : now + spec.keepAlive
+}
+
 /** The replica is ready, unless it has ended meanwhile. `status` is its own word. The caller lets the scheduler `advance`. */
 export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaStatus, now: number): Step => {
   const told = FleetView.observeReplica(state.view, status, now)
-  const running = FleetView.updateReplica(told, plan.replica, () => ({ life: "running", loadedAt: now }))
+  const keepUntil = keptUntil(told, plan, now)
+  const running = FleetView.updateReplica(told, plan.replica, () => ({ life: "running", loadedAt: now, keepUntil }))
   const ended = FleetView.replica(running, plan.replica)?.status.state === "absent"
   const view = ended ? FleetView.forgetReplica(running, plan.replica, now) : running
   const { id } = plan.spec
@@ -122,7 +132,7 @@ const decideAnew = (state: SchedulerState, plan: LoadPlan, error: LoadFailed, no
   const { replica, spec } = plan
   const largest = Array.from(HashMap.values(state.view.devices)).reduce(
     (most, { status: { device } }) =>
-      Fit.suits(spec, device) && Fit.isPinnedTo(spec, device) ? Math.max(most, device.total) : most,
+      Asked.suits(spec.placing, device) && Asked.isPinnedTo(spec.placing, device) ? Math.max(most, device.total) : most,
     0
   )
   const wanted = Math.max((error.memory?.needed ?? 0) * margin, spec.claim * raise)

@@ -1,4 +1,4 @@
-/** Requests on their way to a place: arrival, the queue, and the decisions that are made anew whenever something changed. */
+/** Requests on their way to a place: arrival, the queue, and what they are told if they get none. */
 import type { Caller } from "@helixflow/schema/Caller"
 import {
   type LoadFailed,
@@ -6,21 +6,19 @@ import {
   ModelReplaced,
   NoDeviceFits,
   QueueFull,
-  QueueTimeout,
   ShuttingDown,
   TenantQueueFull
 } from "@helixflow/schema/Errors"
 import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
-import { HashMap, Option } from "effect"
+import { HashMap } from "effect"
 import * as Decide from "./Decide.ts"
+import * as FairShare from "./FairShare.ts"
 import * as FleetView from "./FleetView.ts"
-import { startLoad, startMove } from "./Loading.ts"
 import { retryAfterSeconds } from "./Outlook.ts"
 import * as Preload from "./Preload.ts"
 import * as Queue from "./Queue.ts"
 import { reasonText } from "./ReasonText.ts"
-import { renew } from "./Renewing.ts"
 import {
   type Command,
   emit,
@@ -55,13 +53,16 @@ export type Arrived = Step & { readonly answer: Grant | Refuse | { readonly _tag
 const rejected = ({ request, model }: Arrival, error: Refusal, now: number): Command =>
   emit({ _tag: "Rejected", at: millis(now), request, model, reason: error.message })
 
-const refuse = (ticket: number, arrival: Arrival, error: Refusal, now: number): ReadonlyArray<Command> => [
+export const refuse = (ticket: number, arrival: Arrival, error: Refusal, now: number): ReadonlyArray<Command> => [
   { _tag: "Refuse", ticket, error },
   rejected(arrival, error, now)
 ]
 
 /** What a decision that ends the wait without a place says to the client. */
-const refusal = (decision: Decide.Decision, model: ModelId): LoadFailed | ModelReplaced | NoDeviceFits | undefined => {
+export const refusal = (
+  decision: Decide.Decision,
+  model: ModelId
+): LoadFailed | ModelReplaced | NoDeviceFits | undefined => {
   switch (decision._tag) {
     case "Broken":
       return decision.error
@@ -74,14 +75,14 @@ const refusal = (decision: Decide.Decision, model: ModelId): LoadFailed | ModelR
   }
 }
 
-const queryOf = (
+export const queryOf = (
   state: SchedulerState,
   spec: ModelSpec,
   { affinity = null, deadline, not, prefer = null, revision = null, since }: Arrival
 ): Decide.Query => ({ spec, not, since, deadline, affinity, prefer, revision, wanted: Queue.isWanted(state.queue) })
 
 /** Whether what is decided for it says nothing of who comes behind: it takes fewer replicas than others. */
-const isParticular = ({ not, revision = null }: Arrival): boolean => not.length > 0 || revision !== null
+export const isParticular = ({ not, revision = null }: Arrival): boolean => not.length > 0 || revision !== null
 
 /** What a request is told that the queue has no room for. Computed for each that is refused, so it must cost next to nothing. */
 const overloaded = (
@@ -145,7 +146,7 @@ const join = (
   const spec = FleetView.model(state.view, model)
   if (spec === undefined) return refused(new ModelNotFound({ model }))
   if (Queue.lane(state.queue, model).length === 0) {
-    const decision = Decide.decide(state.view, queryOf(state, spec, arrival), now, state.options)
+    const decision = Decide.attempt(state.view, queryOf(state, spec, arrival), now, state.options)
     if (decision._tag === "Placed") {
       const { charged, queue } = Queue.charge(state.queue, model, arrival.caller, now)
       const { state: assigned, slot } = assign({ ...state, queue }, arrival, decision.replica, charged, now)
@@ -155,8 +156,15 @@ const join = (
     if (error !== undefined) return refused(error)
   }
   const waiting = { ...arrival, ticket }
+  // what was decided for others says nothing of it
+  const stalled = isParticular(arrival) ? HashMap.remove(state.stalled, model) : state.stalled
+  const { caller } = arrival
+  const newTenant = Queue.ofTenant(state.queue, caller.tenant) === 0
+  const loadShares = newTenant
+    ? FairShare.lift(state.loadShares, caller, HashMap.keys(state.queue.ofTenant))
+    : state.loadShares
   const queued = (queue: Queue.Queue, position: number): Arrived => ({
-    state: { ...state, queue },
+    state: { ...state, queue, stalled, loadShares },
     answer: { _tag: "Queued", ticket },
     commands: [emit({ _tag: "Queued", at: millis(now), request, model, position })]
   })
@@ -180,120 +188,6 @@ export const withdraw = (
   state: { ...state, queue: Queue.remove(state.queue, model, ticket) },
   commands: [emit({ _tag: "Withdrawn", at: millis(now), request })]
 })
-
-/** Loads what is to be kept loaded and is not. */
-const keepLoaded = (state: SchedulerState, now: number): Step => {
-  if (state.closed || state.view.kept.length === 0) return { state, commands: [] }
-  const commands: Array<Command> = []
-  let current = state
-  for (const spec of state.view.kept) {
-    const { load, until } = Decide.keep(current.view, spec, Queue.isWanted(current.queue), now, current.options)
-    if (load === undefined) {
-      current = { ...current, wakeAt: Math.min(current.wakeAt, until) }
-      continue
-    }
-    const started = startLoad(current, spec, load, "keep", now)
-    commands.push(...started.commands)
-    current = started.state
-  }
-  return { state: current, commands }
-}
-
-/**
- * Decides anew for everybody who waits: places first, of all models, so that no idle replica is evicted that would be used, then loads.
- * What is kept loaded comes next, then files that were replaced: they have time. What may be asked for comes last.
- */
-export const advance = (state: SchedulerState, now: number): Step => {
-  const served = serveWaiting(state, now)
-  const kept = keepLoaded(served.state, now)
-  const renewed = renew(kept.state, Queue.isWanted(kept.state.queue), now)
-  const ahead = Preload.advance(renewed.state, now)
-  return {
-    state: ahead.state,
-    commands: [...served.commands, ...kept.commands, ...renewed.commands, ...ahead.commands]
-  }
-}
-
-const serveWaiting = (state: SchedulerState, now: number): Step => {
-  if (state.queue.size === 0) return { state: { ...state, wakeAt: Number.POSITIVE_INFINITY }, commands: [] }
-  const { queue, expired } = Queue.expire(state.queue, now)
-  const commands: Array<Command> = []
-  for (const waiting of expired) commands.push(...refuse(waiting.ticket, waiting, timeout(state, waiting, now), now))
-
-  const served = Queue.serve(queue, { ...state, queue }, now, (current, waiting, charged) => {
-    const spec = FleetView.model(current.view, waiting.model)
-    if (spec === undefined) {
-      commands.push(...refuse(waiting.ticket, waiting, new ModelNotFound({ model: waiting.model }), now))
-      return { outcome: "refused", state: current }
-    }
-    const decision = Decide.decide(current.view, queryOf(current, spec, waiting), now, current.options)
-    if (decision._tag === "Placed") {
-      const assigned = assign(current, waiting, decision.replica, charged, now)
-      const { loadedAt } = decision.replica
-      const cold = loadedAt !== null && loadedAt >= waiting.since
-      commands.push({ _tag: "Grant", ticket: waiting.ticket, slot: assigned.slot, cold })
-      return { outcome: "served", state: assigned.state }
-    }
-    const error = refusal(decision, waiting.model)
-    if (error !== undefined) {
-      commands.push(...refuse(waiting.ticket, waiting, error, now))
-      return { outcome: "refused", state: current }
-    }
-    // Who takes any replica and gets none speaks for all behind.
-    return { outcome: isParticular(waiting) ? "passed" : "blocked", state: current }
-  })
-
-  let current: SchedulerState = { ...served.state, queue: served.queue }
-  let wakeAt = current.queue.nextDeadline
-  for (const model of current.queue.turns) {
-    const spec = FleetView.model(current.view, model)
-    if (spec === undefined) continue
-    for (const waiting of Queue.lane(current.queue, model)) {
-      const query = queryOf(current, spec, waiting)
-      const decision = Decide.decide(current.view, query, now, current.options)
-      const crowded = decision._tag === "Wait" || (decision._tag === "Load" && decision.evict.length > 0)
-      // somebody makes room already
-      if (crowded && FleetView.isMovedFor(current.view, model)) break
-      // what waits is looked at whenever anything changes: moves are looked for less often
-      const { moveInterval, moveRetry } = current.options
-      const { at, of } = current.movesSought
-      const before = Option.getOrElse(HashMap.get(of, model), () => Number.NEGATIVE_INFINITY)
-      const seekAt = decision._tag === "Wait" ? Math.max(at + moveInterval, before + moveRetry) : now
-      if (crowded && now < seekAt) wakeAt = Math.min(wakeAt, seekAt)
-      else if (crowded) {
-        const plan = Decide.moves(current.view, query, decision, now, current.options)
-        current = { ...current, movesSought: { at: now, of: HashMap.set(of, model, now) } }
-        if (plan !== undefined) {
-          const started = startMove(current, plan, model, now)
-          commands.push(...started.commands)
-          current = { ...started.state, queue: Queue.turned(started.state.queue, model) }
-          break
-        }
-      }
-      if (decision._tag === "Load") {
-        const started = startLoad(current, spec, decision, "request", now)
-        commands.push(...started.commands)
-        current = { ...started.state, queue: Queue.turned(started.state.queue, model) }
-        break
-      }
-      if (decision._tag === "Wait") wakeAt = Math.min(wakeAt, decision.until)
-      if (!isParticular(waiting)) break
-    }
-  }
-  return { state: { ...current, wakeAt }, commands }
-}
-
-const timeout = (state: SchedulerState, waiting: Queue.Waiting, now: number): QueueTimeout => {
-  const spec = FleetView.model(state.view, waiting.model)
-  const decision = spec && Decide.decide(state.view, queryOf(state, spec, waiting), now, state.options)
-  const reasons = decision !== undefined && "reasons" in decision ? decision.reasons : []
-  return new QueueTimeout({
-    model: waiting.model,
-    waitedMillis: now - waiting.since,
-    retryAfterSeconds: retryAfterSeconds(state, waiting.model, now),
-    reasons: [...new Set(reasons.map(reasonText))]
-  })
-}
 
 /**
  * Fails those who wait for a model that has just failed to load, unless a replica is there or a device is left that may still take

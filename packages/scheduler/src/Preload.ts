@@ -12,8 +12,8 @@
 import type { ModelId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
+import * as Asked from "./Asked.ts"
 import * as Demand from "./Demand.ts"
-import * as Fit from "./Fit.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Forecast from "./Forecast.ts"
 import { startLoad } from "./Loading.ts"
@@ -127,7 +127,9 @@ const giveWay = (state: SchedulerState, waiting: ReadonlyArray<ModelSpec>): Step
     return (
       on !== undefined &&
       Queue.lane(state.queue, spec.id).length === 0 &&
-      waiting.some((other) => Fit.suits(other, on) && Fit.isPinnedTo(other, on) && other.claim <= on.total)
+      waiting.some(
+        (other) => Asked.suits(other.placing, on) && Asked.isPinnedTo(other.placing, on) && other.claim <= on.total
+      )
     )
   }
   const given = state.ahead.loads.filter(inTheWay)

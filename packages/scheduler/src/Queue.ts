@@ -54,6 +54,8 @@ export interface Queue {
   readonly nextDeadline: number
   /** Lanes with somebody in them, in the order of their turns. */
   readonly turns: ReadonlyArray<ModelId>
+  /** How often a lane has become empty: its model is not waited for any more. */
+  readonly emptied: number
   /** In the order of arrival. */
   readonly lanes: HashMap.HashMap<ModelId, ReadonlyArray<Waiting>>
   /** How many of each tenant wait. */
@@ -78,6 +80,7 @@ export const empty = (limits: QueueLimits): Queue => ({
   size: 0,
   nextDeadline: Number.POSITIVE_INFINITY,
   turns: [],
+  emptied: 0,
   lanes: HashMap.empty(),
   ofTenant: HashMap.empty(),
   shares: HashMap.empty()
@@ -120,7 +123,7 @@ const setLane = (queue: Queue, model: ModelId, next: ReadonlyArray<Waiting>): Qu
   const size = queue.size + next.length - before.length
   if (next.length === 0) {
     const turns = before.length === 0 ? queue.turns : queue.turns.filter((other) => other !== model)
-    return { ...queue, size, turns, lanes: HashMap.remove(queue.lanes, model) }
+    return { ...queue, size, turns, emptied: queue.emptied + 1, lanes: HashMap.remove(queue.lanes, model) }
   }
   const turns = before.length === 0 ? [...queue.turns, model] : queue.turns
   return { ...queue, size, turns, lanes: HashMap.set(queue.lanes, model, next) }
@@ -245,6 +248,8 @@ interface Ranked {
 const inOrder = (a: Ranked, b: Ranked): number =>
   a.rank - b.rank || a.tag - b.tag || a.servedAt - b.servedAt || a.waiting.ticket - b.waiting.ticket
 
+const none: ReadonlySet<number> = new Set()
+
 /** The next one to be served, of those whose ticket is not in `passed`. */
 const next = (queue: Queue, model: ModelId, now: number, passed: ReadonlySet<number>): Waiting | undefined => {
   const shares = share(queue, model)
@@ -260,6 +265,16 @@ const next = (queue: Queue, model: ModelId, now: number, passed: ReadonlySet<num
     if (best === undefined || inOrder(ranked, best) < 0) best = ranked
   }
   return best?.waiting
+}
+
+/** How urgent a lane is: the tier that counts of whoever is next, lower is more urgent, and whose request that is. */
+export const urgency = (
+  queue: Queue,
+  model: ModelId,
+  now: number
+): { readonly rank: number; readonly caller: Caller } | undefined => {
+  const first = next(queue, model, now, none)
+  return first && { rank: rankOf(queue, share(queue, model), first, now), caller: first.caller }
 }
 
 /** How many would be served before it if nothing changed, each at its usual cost. */
@@ -313,21 +328,20 @@ export interface Attempt<S> {
   readonly state: S
 }
 
-const none: ReadonlySet<number> = new Set()
-
 /**
- * Serves whom it can: one of each lane in turn, over and over, until a whole round serves nobody. `attempt` is told what the tenant is
- * charged.
+ * Serves whom it can: one of each open lane in turn, over and over, until a whole round serves nobody. `attempt` is told what
+ * the tenant is charged.
  */
 export const serve = <S>(
   queue: Queue,
   initial: S,
   now: number,
-  attempt: (state: S, waiting: Waiting, charged: number) => Attempt<S>
+  attempt: (state: S, waiting: Waiting, charged: number) => Attempt<S>,
+  isOpen: (model: ModelId) => boolean = () => true
 ): { readonly queue: Queue; readonly state: S } => {
   let current = queue
   let state = initial
-  let open = queue.turns
+  let open = queue.turns.filter(isOpen)
   while (open.length > 0) {
     const still: Array<ModelId> = []
     for (const model of open) {

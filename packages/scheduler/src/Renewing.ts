@@ -9,8 +9,8 @@
  */
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashSet } from "effect"
+import * as Asked from "./Asked.ts"
 import * as Eviction from "./Eviction.ts"
-import * as Fit from "./Fit.ts"
 import * as FleetView from "./FleetView.ts"
 import { startLoad } from "./Loading.ts"
 import type { Command, SchedulerState, Step } from "./SchedulerState.ts"
@@ -87,7 +87,8 @@ const inPlace = (
   for (const id of new Set(old.map(({ status }) => status.device))) {
     const device = FleetView.device(view, id)
     if (device === undefined || FleetView.loadingOn(view, id) !== undefined) continue
-    if (!Fit.suits(spec, device.status.device) || !Fit.isPinnedTo(spec, device.status.device)) continue
+    if (!Asked.suits(spec.placing, device.status.device) || !Asked.isPinnedTo(spec.placing, device.status.device))
+      continue
     if ((FleetView.failuresOf(view, spec.id).get(id)?.until ?? 0) > now) continue
     const leaving = old.filter(({ status }) => status.device === id)
     const freed = leaving.reduce((sum, entry) => sum + FleetView.bytesOf(view, entry), 0)

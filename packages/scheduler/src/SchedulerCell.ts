@@ -22,6 +22,7 @@ import {
   Schedule,
   Stream
 } from "effect"
+import * as Advance from "./Advance.ts"
 import { Fleet } from "./Fleet.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Loading from "./Loading.ts"
@@ -118,6 +119,9 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       case "PhaseOut":
         fork(phaseOut(command.replica))
         break
+      case "Stop":
+        fork(evict(command.replica))
+        break
       case "GiveBack":
         fork(giveBack(command.slot.claim))
         break
@@ -139,7 +143,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
   }
 
   const settleAt = (now: number, step: Step): void => {
-    const advanced = Placing.advance(step.state, now)
+    const advanced = Advance.advance(step.state, now)
     state = advanced.state
     for (const command of step.commands) perform(command)
     for (const command of advanced.commands) perform(command)

@@ -1,7 +1,7 @@
 /**
  * The scheduler as a state machine: every step is `(state, what happened, now) -> (next state, commands)`. The actor around it
  * carries the commands out and reports back with further steps; nothing here waits, fails or knows of fibers. The steps are in
- * `Slots.ts` (a placement's life), `Placing.ts` (arrivals and the queue), `Loading.ts` (replicas) and `News.ts` (what the fleet says).
+ * `Slots.ts` (a placement's life), `Placing.ts` (arrivals), `Advance.ts` (those who wait), `Loading.ts` (replicas) and `News.ts` (what the fleet says).
  *
  * Invariants, checked by the actor's property tests:
  * - a slot that is given is in `slots` until its claim is released, and counts in its replica's `taken`;
@@ -31,6 +31,7 @@ import {
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { LoadCause, SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap, Option } from "effect"
+import * as FairShare from "./FairShare.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Forecast from "./Forecast.ts"
 import * as Queue from "./Queue.ts"
@@ -113,9 +114,20 @@ export type Command =
   | { readonly _tag: "GiveUp"; readonly plan: LoadPlan }
   /** Stop a replica of files that were replaced once it has no requests, or when they were waited for for long enough. */
   | { readonly _tag: "PhaseOut"; readonly replica: ReplicaId }
+  /** Stop the replica, which takes no requests any more, and report it with `stopped`. */
+  | { readonly _tag: "Stop"; readonly replica: ReplicaId }
   /** Release the slot's claim, then report it with `freed`. */
   | { readonly _tag: "GiveBack"; readonly slot: Slot }
   | { readonly _tag: "Emit"; readonly event: SchedulerEvent }
+
+/** A lane that nothing could be done for. It is looked at again when one of these has changed, its model moved, or its time has come. */
+export interface Stalled {
+  /** The ticket of who waits longest. */
+  readonly head: number
+  /** What there was room for, as `Advance.ts` counts it. */
+  readonly room: number
+  readonly until: number
+}
 
 export interface SchedulerState {
   readonly options: SchedulerOptions
@@ -128,6 +140,9 @@ export interface SchedulerState {
   /** Exponentially weighted mean of how long a model's slots are held, for an honest `retry-after`. */
   readonly holdMillis: HashMap.HashMap<ModelId, number>
   readonly ahead: Ahead
+  readonly stalled: HashMap.HashMap<ModelId, Stalled>
+  /** Tenants' shares of the time that loads take: a counter is milliseconds over the tenant's weight. */
+  readonly loadShares: FairShare.FairShare
   /** When moves were looked for last that make room for a model that waits: for any, and for each. */
   readonly movesSought: { readonly at: number; readonly of: HashMap.HashMap<ModelId, number> }
   /** Tells the claims of this scheduler from those of one before it. */
@@ -153,6 +168,8 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
   holdMillis: HashMap.empty(),
   movesSought: { at: 0, of: HashMap.empty() },
   ahead: { forecast: Forecast.empty, loads: [], loadedAt: HashMap.empty(), lookedAt: 0, lookAt: 0 },
+  stalled: HashMap.empty(),
+  loadShares: FairShare.empty,
   incarnation: now.toString(36),
   nextTicket: 0,
   nextClaim: 0,
@@ -163,7 +180,8 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
 /** The configured models, when they have changed. */
 export const withModels = (state: SchedulerState, specs: ReadonlyArray<ModelSpec>): SchedulerState => ({
   ...state,
-  view: FleetView.withModels(state.view, specs)
+  view: FleetView.withModels(state.view, specs),
+  stalled: HashMap.empty()
 })
 
 export const slotOf = (state: SchedulerState, claim: ReservationId): Slot | undefined =>

@@ -98,12 +98,13 @@ export const freed = (state: SchedulerState, slot: Slot, served: Served | undefi
   // a slot that was never used says nothing of how long slots are
   const holdMillis =
     slot.phase === "held" ? HashMap.set(state.holdMillis, slot.model, usual + 0.05 * (held - usual)) : state.holdMillis
+  const keepAlive = slot.caller.keepAlive ?? FleetView.model(state.view, slot.model)?.keepAlive
   const completed = emit({ _tag: "Completed", at: millis(now), reservation: reservationOf(slot.request), served })
   return {
     state: {
       ...state,
       queue: settled(state, slot, served),
-      view: FleetView.takeSlot(state.view, slot.replica, -1, now),
+      view: FleetView.takeSlot(state.view, slot.replica, -1, now, keepAlive),
       slots: HashMap.remove(state.slots, slot.claim),
       holdMillis
     },

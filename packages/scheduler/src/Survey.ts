@@ -9,7 +9,7 @@ import type { DeviceKind } from "@helixflow/schema/Device"
 import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Reason } from "@helixflow/schema/Scheduling"
-import { HashMap } from "effect"
+import * as Asked from "./Asked.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
 import * as Eviction from "./Eviction.ts"
 import * as Fit from "./Fit.ts"
@@ -55,30 +55,9 @@ const mostDeferred = 64
 /** Devices that reasons are told of. */
 const toldDevices = 64
 
-const indexed = (view: FleetView.FleetView, spec: ModelSpec): Source => {
+const indexed = (view: FleetView.FleetView, { placing }: ModelSpec): Source => {
   const index = FleetIndex.indexOf(view)
-  return (kind, order, needed, after) =>
-    DeviceIndex.inOrder(index, (device) => device.kind === kind && Fit.suits(spec, device), order, needed, after)
-}
-
-/** The same without an index, of some devices: for models that are pinned to them, and to hold the index to it. */
-export const scanned =
-  (view: FleetView.FleetView, spec: ModelSpec, entries: ReadonlyArray<FleetView.DeviceEntry>): Source =>
-  (kind, order, needed, after = null) =>
-    entries
-      .flatMap(({ status: { device } }) => {
-        const profile = FleetIndex.profileOf(view, device.id)
-        const at = profile && DeviceIndex.place(order, profile)
-        const listed = at != null && at.size >= needed && device.kind === kind && Fit.suits(spec, device)
-        return listed ? [{ id: device.id, key: at.key }] : []
-      })
-      .filter(({ id }) => after === null || DeviceIndex.sortKey(id) > after)
-      .sort((a, b) => a.key - b.key || compareIds(a.id, b.id))
-
-const sourceFor = (view: FleetView.FleetView, spec: ModelSpec): Source => {
-  if (spec.placing.devices.length === 0) return indexed(view, spec)
-  const pinned = Array.from(HashMap.values(view.devices)).filter(({ status }) => Fit.isPinnedTo(spec, status.device))
-  return scanned(view, spec, pinned)
+  return (kind, order, needed, after) => DeviceIndex.inOrder(index, kind, placing, order, needed, after)
 }
 
 export interface Search {
@@ -96,7 +75,7 @@ export const survey = (
   search: Search,
   now: number,
   options: SchedulerOptions,
-  source: Source = sourceFor(view, search.spec)
+  source: Source = indexed(view, search.spec)
 ): Survey => {
   let possible = false
   let broken: FleetView.LoadFailure | undefined
@@ -237,10 +216,13 @@ const nextAbandoned = (view: FleetView.FleetView, now: number, options: Schedule
 export const reasons = (view: FleetView.FleetView, spec: ModelSpec, now: number): ReadonlyArray<Reason> => {
   const told: Array<Reason> = []
   let left = toldDevices
-  for (const { id } of DeviceIndex.inOrder(FleetIndex.indexOf(view), () => true, "whole", 0)) {
-    const device = FleetView.device(view, id)
-    if (left-- === 0 || device === undefined) break
-    told.push(...Fit.fit(view, spec, device, now).reasons)
+  const index = FleetIndex.indexOf(view)
+  for (const kind of Fit.kinds) {
+    for (const { id } of DeviceIndex.inOrder(index, kind, Asked.any, "whole", 0)) {
+      const device = FleetView.device(view, id)
+      if (device === undefined || left-- <= 0) break
+      told.push(...Fit.fit(view, spec, device, now).reasons)
+    }
   }
   return told
 }

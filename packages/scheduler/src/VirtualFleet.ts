@@ -11,6 +11,7 @@ import type { DeviceId, ModelId, ReplicaId, RequestId, ReservationId } from "@he
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import { Placement, type SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
+import * as Advance from "./Advance.ts"
 import { Agenda } from "./Agenda.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Ledger from "./Ledger.ts"
@@ -226,7 +227,7 @@ class Run {
   }
 
   private settle(step: State.Step): void {
-    const advanced = Placing.advance(step.state, this.now)
+    const advanced = Advance.advance(step.state, this.now)
     this.state = advanced.state
     for (const command of step.commands) this.perform(command)
     for (const command of advanced.commands) this.perform(command)
@@ -262,6 +263,9 @@ class Run {
         return
       case "GiveUp":
         this.giveUp(command.plan)
+        return
+      case "Stop":
+        this.evict(command.replica)
         return
       case "GiveBack":
       case "PhaseOut":
@@ -337,16 +341,24 @@ class Run {
     this.makeRoom(plan)
   }
 
+  private stop(id: ReplicaId): void {
+    const entry = FleetView.replica(this.state.view, id)
+    const ledger = entry && this.ledgers.get(entry.status.device)
+    if (entry === undefined || ledger === undefined) return
+    this.account(entry.status.device, Ledger.release(ledger, entry.status.reservation))
+    this.settle(Loading.stopped(this.state, id, this.now))
+  }
+
+  private evict(id: ReplicaId): void {
+    this.evictions += 1
+    this.stop(id)
+  }
+
   /** Goes on with a load as soon as nobody uses those who leave for it. */
   private makeRoom(plan: State.LoadPlan): void {
     const busy = plan.evict.some((id) => (FleetView.replica(this.state.view, id)?.taken ?? 0) > 0)
     if (busy || !this.makingRoom.delete(plan)) return
-    for (const id of plan.evict) {
-      const entry = FleetView.replica(this.state.view, id)
-      if (entry === undefined) continue
-      this.evictions += 1
-      this.stop(id, entry)
-    }
+    for (const id of plan.evict) this.evict(id)
     const { device, replica, reservation, spec } = plan
     const ledger = this.ledgers.get(device)
     if (ledger === undefined) return
@@ -389,15 +401,8 @@ class Run {
       const entry = FleetView.replica(this.state.view, id)
       if (entry !== undefined && entry.taken > 0) continue
       this.retiring.delete(id)
-      if (entry !== undefined) this.stop(id, entry)
+      if (entry !== undefined) this.stop(id)
     }
-  }
-
-  private stop(id: ReplicaId, { status: { device, reservation } }: FleetView.ReplicaEntry): void {
-    const ledger = this.ledgers.get(device)
-    if (ledger === undefined) return
-    this.account(device, Ledger.release(ledger, reservation))
-    this.settle(Loading.stopped(this.state, id, this.now))
   }
 
   private giveUp(plan: State.LoadPlan): void {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { LoadFailed } from "@helixflow/schema/Errors"
 import { type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import { MailboxLimit } from "@helixflow/schema/MailboxLimit"
-import type { ModelSpec } from "@helixflow/schema/Model"
+import { ModelSpec } from "@helixflow/schema/Model"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { Chunk, Deferred, Effect, Fiber, Layer, Stream, TestClock } from "effect"
@@ -27,9 +27,9 @@ const b = model("b", { policy: "least-loaded" })
 const large = model("large", { weights: 120 })
 const devices = [device(0, 210), device(1, 210)]
 
-const start = Effect.fnUntraced(function* (fleetOptions: MemoryFleet.MemoryFleetOptions = {}) {
+const start = Effect.fnUntraced(function* (fleetOptions: MemoryFleet.MemoryFleetOptions = {}, models = [a, b, large]) {
   const ready = yield* Deferred.make<Scheduler.Handlers>()
-  const memory = MemoryFleet.make(devices, [a, b, large], {
+  const memory = MemoryFleet.make(devices, models, {
     tell: (news) => Effect.flatMap(Deferred.await(ready), (handlers) => handlers.Observe(news)),
     ...fleetOptions
   })
@@ -98,6 +98,25 @@ describe("a model that fits on no device, though enough memory is free in all", 
           expect(claimed.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(total)
         }
       })
+  )
+
+  it.scoped("has one moved that leaves when it would have where it was, since nobody uses it", () =>
+    Effect.gen(function* () {
+      const leaves = new ModelSpec({ ...a, keepAlive: 20_000 })
+      const { complete, events, memory, place } = yield* start({}, [leaves, b, large])
+      for (const name of ["1", "2", "3", "4"]) {
+        yield* place(name, leaves)
+        yield* complete(name)
+      }
+      for (const name of ["5", "6"]) yield* place(name, b)
+      yield* TestClock.adjust(5_000)
+      expect((yield* place("7", large)).device).toBe("local/cpu:0")
+      expect(events.some((event) => event._tag === "LoadStarted" && event.cause === "move")).toBe(true)
+      yield* TestClock.adjust(14_999)
+      expect(replicas(memory)).toContain("local/cpu:1/a#0")
+      yield* TestClock.adjust(1)
+      expect(replicas(memory)).not.toContain("local/cpu:1/a#0")
+    })
   )
 
   it.scoped("is served by an eviction where that loses less", () =>

@@ -1,5 +1,6 @@
-/** Who asks for a place, as far as the queue needs to know. */
+/** Who asks for a place and on what terms, as far as the scheduler needs to know. */
 import { Schema } from "effect"
+import { KeepAlive } from "./KeepAlive.ts"
 
 /** OpenAI's service tiers: `priority` goes before `default`, and that before `flex`. */
 export const ServiceTier = Schema.Literal("priority", "default", "flex")
@@ -10,7 +11,9 @@ export class Caller extends Schema.Class<Caller>("Caller")({
   tenant: Schema.String,
   tier: ServiceTier,
   /** How large the tenant's share is beside others' while they compete: twice the weight, twice the tokens. */
-  weight: Schema.Positive
+  weight: Schema.Positive,
+  /** How long the model stays loaded if nobody uses it after this. Absent: as long as the model's own settings say. */
+  keepAlive: Schema.optional(KeepAlive)
 }) {}
 
 /** Where nobody says who asks. */

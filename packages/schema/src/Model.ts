@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { DeviceKind } from "./Device.ts"
 import { SamplingDefaults } from "./Generation.ts"
 import { Bytes, DeviceId, Millis, ModelId, ReplicaId, ReservationId } from "./Ids.ts"
+import { KeepAlive } from "./KeepAlive.ts"
 
 export const ModelTask = Schema.Literal("text-generation", "embedding", "classification")
 export type ModelTask = typeof ModelTask.Type
@@ -78,6 +79,8 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
     Schema.propertySignature,
     Schema.withConstructorDefault((): ReadonlyArray<string> => [])
   ),
+  /** How long a replica stays loaded once nobody uses it. */
+  keepAlive: Schema.optionalWith(KeepAlive, { default: () => "forever" as const }),
   /** Seconds since the epoch, for `/v1/models`. */
   created: Schema.Int,
   /** Names the files that it is loaded from: another when they have changed. Empty: nobody has looked at them. */

@@ -1,5 +1,6 @@
 /** The parameters of waiting for a place, the same on every endpoint that has them. */
 import { Schema } from "effect"
+import { KeepAliveText } from "./KeepAlive.ts"
 import { expected, nullish } from "./OpenAiParameter.ts"
 
 /** Seconds: longer than a client leaves a connection open. */
@@ -17,5 +18,9 @@ export const queueFields = {
       Schema.lessThanOrEqualTo(longestWait),
       expected(`a number of seconds greater than 0 and at most ${longestWait}`)
     )
+  ),
+  /** Not OpenAI's but Ollama's: how long the model stays loaded once nobody uses it after this request. */
+  keep_alive: nullish(
+    KeepAliveText.pipe(expected('seconds, a time such as "10m", 0, or -1 for as long as there is room'))
   )
 }
