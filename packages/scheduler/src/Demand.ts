@@ -49,3 +49,11 @@ const bytesPerMilli = 2 ** 20
 export const reloadMillis = ({ loadMillis }: Demand, bytes: number): number =>
   // one that takes no time has no order
   Math.max(1, loadMillis ?? startMillis + bytes / bytesPerMilli)
+
+/**
+ * What is lost with a replica for every byte that it frees, as a logarithm: the time that a load takes, times how often it is to be
+ * expected that its model is asked for, shared among the model's replicas. It is used once at least, now.
+ */
+export const valueOf = (demand: Demand, replicas: number, bytes: number, now: number): number =>
+  Math.max(demand.level, levelAt(now)) +
+  Math.log2(reloadMillis(demand, bytes) / Math.max(1, replicas) / Math.max(1, bytes))

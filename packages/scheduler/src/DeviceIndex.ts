@@ -9,7 +9,7 @@ import { HashMap, Option } from "effect"
 import * as Asked from "./Asked.ts"
 import * as FitTree from "./FitTree.ts"
 
-/** What may leave a device: what the one is worth that is worth least (`FleetView.valueOf`), and how many bytes all hold. */
+/** What may leave a device: what the one is worth that is worth least (`ReplicaEntry.value`), and how many bytes all hold. */
 export interface Leaving {
   readonly value: number
   readonly bytes: number

@@ -1,9 +1,10 @@
 /**
  * Which replicas leave a device so that a model fits: those that lose least for what they free, and just enough of them.
  *
- * Who has requests, or requests that wait for it, leaves only to somebody who has waited for long. And nobody leaves right after it was
- * loaded: an idle one stays for as long as it takes to load it, at most `minResidency`, since who has just asked for it may ask again;
- * one that others wait for stays for a multiple of that, so that a load serves many requests and two models do not swap for each.
+ * Who has requests leaves only to somebody who has waited for `patience`, and who has requests that wait for it to somebody who has waited
+ * for `wantedPatience`. And nobody leaves right after it was loaded: an idle one stays for as long as it takes to load it, at most
+ * `minResidency`, since who has just asked for it may ask again; a busy one stays for a multiple of that, so that a load serves many
+ * requests and two models do not swap for each.
  */
 import type { DeviceId, ModelId, ReplicaId } from "@helixflow/schema/Ids"
 import * as Demand from "./Demand.ts"
@@ -15,13 +16,15 @@ import type { SchedulerOptions } from "./SchedulerOptions.ts"
 export const abandoned = (entry: FleetView.ReplicaEntry, now: number, options: SchedulerOptions): boolean =>
   FleetView.stateOf(entry) === "failed" && now >= entry.status.since + options.failedGrace
 
+/** Abandoned ones leave first, then idle ones, then those with requests, then those that others wait for. */
+export type Rank = 0 | 1 | 2 | 3
+
 interface Victim {
   readonly id: ReplicaId
   readonly model: ModelId
   readonly bytes: number
-  /** Abandoned ones leave first, then idle ones, then those with requests, then those that others wait for. */
-  readonly rank: 0 | 1 | 2 | 3
-  /** `FleetView.valueOf`. */
+  readonly rank: Rank
+  /** `ReplicaEntry.value`. */
   readonly value: number
 }
 
@@ -33,7 +36,7 @@ const rankOf = (
   wanted: Wanted,
   now: number,
   options: SchedulerOptions
-): Victim["rank"] | undefined => {
+): Rank | undefined => {
   if (abandoned(entry, now, options)) return 0
   if (FleetView.stateOf(entry) !== "ready") return undefined
   if (wanted(entry.status.model)) return 3
@@ -44,13 +47,13 @@ const rankOf = (
 const staysUntil = (
   view: FleetView.FleetView,
   entry: FleetView.ReplicaEntry,
-  rank: Victim["rank"],
+  rank: Rank,
   { groupFactor, maxResidency, minResidency }: SchedulerOptions
 ): number => {
   if (rank === 0 || entry.loadedAt === null || entry.ahead) return 0
   const reload = FleetView.reloadMillisOf(view, entry)
   const grouped = Math.min(maxResidency, Math.max(minResidency, groupFactor * reload))
-  return entry.loadedAt + (rank === 3 ? grouped : Math.min(minResidency, reload))
+  return entry.loadedAt + (rank === 1 ? Math.min(minResidency, reload) : grouped)
 }
 
 /** Lets no more replicas of a model leave than are beyond those that are kept; counts each that it lets. */
@@ -74,8 +77,8 @@ export interface Room {
   readonly model: ModelId
   /** Bytes that have to become free. */
   readonly missing: number
-  /** Replicas with requests may leave too, after finishing them. */
-  readonly busy: boolean
+  /** The last that may leave. Those with requests finish them first. */
+  readonly upTo: Rank
   /** Those that have to leave whatever the memory. */
   readonly must: ReadonlyArray<ReplicaId>
   readonly wanted: Wanted
@@ -104,14 +107,14 @@ const lossOf = (victims: ReadonlyArray<Victim>): number =>
 
 /** The replicas to evict to make the room. Those that are kept loaded stay. */
 export const evict = (view: FleetView.FleetView, room: Room, now: number, options: SchedulerOptions): Found => {
-  const { busy, device, missing, model, must, wanted } = room
+  const { device, missing, model, must, upTo, wanted } = room
   let until = Number.POSITIVE_INFINITY
   const eligible: Array<Victim> = []
   for (const id of FleetView.replicasOn(view, device)) {
     const entry = FleetView.replica(view, id)
     if (entry === undefined) continue
     const rank = rankOf(entry, wanted, now, options)
-    if (rank === undefined || (rank >= 2 && !busy) || (rank !== 0 && entry.status.model === model)) continue
+    if (rank === undefined || rank > upTo || (rank !== 0 && entry.status.model === model)) continue
     if (!FleetView.mayLeave(view, entry)) continue
     const stays = staysUntil(view, entry, rank, options)
     if (now < stays) {
@@ -119,7 +122,7 @@ export const evict = (view: FleetView.FleetView, room: Room, now: number, option
       continue
     }
     const bytes = FleetView.bytesOf(view, entry)
-    eligible.push({ id, model: entry.status.model, bytes, rank, value: FleetView.valueOf(view, entry) })
+    eligible.push({ id, model: entry.status.model, bytes, rank, value: entry.value })
   }
   eligible.sort((a, b) => a.rank - b.rank || a.value - b.value || compareIds(a.id, b.id))
   const leaving = enough(view, eligible, missing, must)

@@ -42,12 +42,12 @@ const verdict = (
   reasons.push(...elsewhere)
   const allowed = own.live < spec.replicas && !own.coming && fit.missing !== null
   const crowded = fit.missing !== null && (fit.missing > 0 || fit.conflicts.length > 0)
-  const leaving = (busy: boolean) => {
+  const leaving = (upTo: Eviction.Rank) => {
     if (!crowded) return undefined
-    const room = { device: id, model: spec.id, missing: fit.missing ?? 0, busy, must: fit.conflicts, wanted }
+    const room = { device: id, model: spec.id, missing: fit.missing ?? 0, upTo, must: fit.conflicts, wanted }
     return Eviction.evict(view, room, now, options).eviction
   }
-  const eviction = allowed && own.live === 0 ? leaving(false) : undefined
+  const eviction = allowed && own.live === 0 ? leaving(1) : undefined
   if (allowed && ((fit.missing === 0 && fit.conflicts.length === 0) || eviction !== undefined)) {
     const free = device.free + (eviction?.bytes ?? 0)
     return {
@@ -58,7 +58,7 @@ const verdict = (
       evict: eviction?.replicas ?? []
     }
   }
-  return { action: "none", replica: null, score: null, reasons, evict: leaving(true)?.replicas ?? [] }
+  return { action: "none", replica: null, score: null, reasons, evict: leaving(3)?.replicas ?? [] }
 }
 
 const decisions = {

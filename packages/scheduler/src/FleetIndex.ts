@@ -31,9 +31,8 @@ export const profileOf = (view: FleetView.FleetView, id: DeviceId): DeviceIndex.
     if (state === "loading") loading = true
     if ((state !== "ready" && state !== "failed") || !FleetView.mayLeave(view, replica)) continue
     const bytes = FleetView.bytesOf(view, replica)
-    const value = FleetView.valueOf(view, replica)
     for (const leaving of state === "failed" || replica.taken === 0 ? [idle, all] : [all]) {
-      leaving.value = Math.min(leaving.value, value)
+      leaving.value = Math.min(leaving.value, replica.value)
       leaving.bytes += bytes
     }
   }

@@ -49,6 +49,11 @@ export interface ReplicaEntry {
   readonly taken: number
   /** When a slot was last given or freed. */
   readonly lastUsed: number
+  /**
+   * What is lost with it, for each byte, if it leaves (`Demand.valueOf`), as it was when a slot was last given or freed: so that an
+   * arrival changes nothing of the other replicas of its model, which may be many.
+   */
+  readonly value: number
   /** When this scheduler's load of it ended; null if it did not load it. */
   readonly loadedAt: number | null
   /** It was loaded ahead of requests, and none has come yet. */
@@ -174,12 +179,16 @@ export const slotsOf = (entry: ReplicaEntry, spec: ModelSpec): number => Math.mi
  * Bytes that come back to the device when the replica is gone: as its device lists it, which knows what its process really takes, as
  * the scheduler claimed them, or as its model would claim.
  */
-export const bytesOf = (view: FleetView, entry: ReplicaEntry): number => {
+export const bytesOf = (view: FleetView, entry: Pick<ReplicaEntry, "status" | "bytes">): number => {
   const listed = device(view, entry.status.device)?.status.claims.find(
     ({ reservation }) => reservation === entry.status.reservation
   )
   return listed === undefined ? (entry.bytes ?? model(view, entry.status.model)?.claim ?? 0) : charge(listed)
 }
+
+/** Milliseconds that it takes to have the replica's model again once it has left. */
+export const reloadMillisOf = (view: FleetView, entry: ReplicaEntry): number =>
+  Demand.reloadMillis(demandFor(view, entry.status.model), bytesOf(view, entry))
 
 /** The replica that loads on the device now: there is at most one that the scheduler started. */
 export const loadingOn = (view: FleetView, id: DeviceId): ReplicaId | undefined =>
@@ -266,21 +275,6 @@ export const mayLeave = (view: FleetView, entry: ReplicaEntry): boolean => {
   return kept === 0 || entry.status.state === "failed" || replicasOf(view, entry.status.model).length > kept
 }
 
-/** Milliseconds that it takes to have the replica's model again once it has left. */
-export const reloadMillisOf = (view: FleetView, entry: ReplicaEntry): number =>
-  Demand.reloadMillis(demandFor(view, entry.status.model), bytesOf(view, entry))
-
-/**
- * What is lost with the replica for every byte that it frees, as a logarithm: the time that a load takes, times how often it is to be
- * expected that its model is asked for, shared among the model's replicas. It was used once at least when it was used last.
- */
-export const valueOf = (view: FleetView, entry: ReplicaEntry): number => {
-  const { model } = entry.status
-  const level = Math.max(demandFor(view, model).level, Demand.levelAt(entry.lastUsed))
-  const replicas = Math.max(1, replicasOf(view, model).length)
-  return level + Math.log2(reloadMillisOf(view, entry) / replicas / Math.max(1, bytesOf(view, entry)))
-}
-
 /** A device's entry with `free` computed anew. */
 const estimated = (entry: Omit<DeviceEntry, "free">): DeviceEntry => {
   let free = entry.reported
@@ -338,14 +332,20 @@ const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
 export const settled = (view: FleetView): FleetView =>
   HashSet.size(view.moved) === 0 ? view : { ...view, moved: HashSet.empty() }
 
-/** When there are more or fewer replicas of a model, the others are worth less or more, and may leave or may no more. */
+/** When there are more or fewer replicas of a model of which some are kept, others of them may leave, or may no more. */
 const recounted = (view: FleetView, id: ModelId): FleetView => {
+  if ((model(view, id)?.placing.minReplicas ?? 0) === 0) return view
   const entries = replicasOf(view, id).flatMap((id) => replica(view, id) ?? [])
   return touched(view, ...entries.map(deviceOfEntry))
 }
 
-const addReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
-  const { replica: id, model, device } = entry.status
+const valueOf = (view: FleetView, entry: Omit<ReplicaEntry, "value">, replicas: number, now: number): number =>
+  Demand.valueOf(demandFor(view, entry.status.model), replicas, bytesOf(view, entry), now)
+
+const addReplica = (view: FleetView, unvalued: Omit<ReplicaEntry, "value">): FleetView => {
+  const { replica: id, model, device } = unvalued.status
+  const value = valueOf(view, unvalued, replicasOf(view, model).length + 1, unvalued.lastUsed)
+  const entry = { ...unvalued, value }
   const added = {
     ...setReplica(view, entry),
     replicasOf: HashMap.set(view.replicasOf, model, [...replicasOf(view, model), id]),
@@ -445,11 +445,14 @@ export const takeSlot = (
   updateReplica(view, id, (entry) => {
     const taken = Math.max(0, entry.taken + change)
     const keepUntil = taken > 0 || keepAlive === "forever" ? Number.POSITIVE_INFINITY : now + keepAlive
-    return { taken, lastUsed: now, ahead: false, keepUntil }
+    const value = valueOf(view, entry, replicasOf(view, entry.status.model).length, now)
+    return { taken, lastUsed: now, ahead: false, keepUntil, value }
   })
 
-const setDemand = (view: FleetView, id: ModelId, demand: Demand.Demand): FleetView =>
-  recounted({ ...view, demand: HashMap.set(view.demand, id, demand) }, id)
+const setDemand = (view: FleetView, id: ModelId, demand: Demand.Demand): FleetView => ({
+  ...view,
+  demand: HashMap.set(view.demand, id, demand)
+})
 
 /** Somebody asks for the model. */
 export const asked = (view: FleetView, id: ModelId, now: number): FleetView =>

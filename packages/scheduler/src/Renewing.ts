@@ -93,7 +93,7 @@ const inPlace = (
     const leaving = old.filter(({ status }) => status.device === id)
     const freed = leaving.reduce((sum, entry) => sum + FleetView.bytesOf(view, entry), 0)
     const missing = spec.claim - device.free - freed
-    const room = { device: id, model: spec.id, missing, busy: false, must: [], wanted }
+    const room = { device: id, model: spec.id, missing, upTo: 1 as const, must: [], wanted }
     const more = missing > 0 ? Eviction.evict(view, room, now, options).eviction : nobody
     if (more === undefined) continue
     return {

@@ -15,6 +15,8 @@ export interface SchedulerOptions {
   readonly drainTimeout: number
   /** How long a request waits before a replica that is busy with other models' requests must make room for its model. */
   readonly patience: number
+  /** The same of a replica that other requests wait for. */
+  readonly wantedPatience: number
   /** How long a replica that was loaded stays at least while others wait for it; an idle one at most, if a load takes longer. */
   readonly minResidency: number
   /** How many times as long as its load took a replica stays while others wait for it, but no longer than `maxResidency`. */
@@ -48,6 +50,7 @@ export const defaults: SchedulerOptions = {
   loadTimeout: 600_000,
   drainTimeout: 300_000,
   patience: 2_000,
+  wantedPatience: 10_000,
   minResidency: 2_000,
   groupFactor: 2,
   maxResidency: 30_000,

@@ -53,7 +53,7 @@ const comparedEvictions = 64
 const mostDeferred = 64
 
 /** Devices that reasons are told of. */
-const toldDevices = 64
+const toldDevices = 16
 
 const indexed = (view: FleetView.FleetView, { placing }: ModelSpec): Source => {
   const index = FleetIndex.indexOf(view)
@@ -125,8 +125,12 @@ const surveyKind = (
   if (!evicts) return { load: undefined, possible, broken: undefined, until }
   const room = roomMade(view, search, devices, failing, now, options)
   if (room.load !== undefined) return { load: room.load, possible, broken: undefined, until }
-  const patience = now >= patientUntil ? Number.POSITIVE_INFINITY : patientUntil
-  const sooner = Math.min(until, patience, room.until, nextAbandoned(view, now, options))
+  const sooner = Math.min(
+    until,
+    nextPatience(patientUntil, now, options),
+    room.until,
+    nextAbandoned(view, now, options)
+  )
   return { load: undefined, possible, broken: undefined, until: sooner }
 }
 
@@ -154,6 +158,17 @@ const freePlace = (
   return (turns ? first(DeviceIndex.sortKey(cursor)) : undefined) ?? first(null)
 }
 
+/** When a request that may make busy replicas leave at `patientUntil` may do so with those that others wait for. */
+const wantedUntil = (patientUntil: number, { patience, wantedPatience }: SchedulerOptions): number =>
+  patientUntil + Math.max(0, wantedPatience - patience)
+
+const mostRank = (patientUntil: number, now: number, options: SchedulerOptions): Eviction.Rank =>
+  now < patientUntil ? 1 : now < wantedUntil(patientUntil, options) ? 2 : 3
+
+/** When the request may make more replicas leave than now. */
+const nextPatience = (patientUntil: number, now: number, options: SchedulerOptions): number =>
+  [patientUntil, wantedUntil(patientUntil, options)].find((at) => now < at) ?? Number.POSITIVE_INFINITY
+
 /** The device where making room loses least, whatever the policy; without one, when there may be one. */
 const roomMade = (
   view: FleetView.FleetView,
@@ -163,22 +178,22 @@ const roomMade = (
   now: number,
   options: SchedulerOptions
 ): Pick<Survey, "load" | "until"> => {
-  const impatient = now >= patientUntil
+  const most = mostRank(patientUntil, now, options)
   let best: { readonly device: FleetView.DeviceEntry; readonly eviction: Eviction.Eviction } | undefined
   let until = Number.POSITIVE_INFINITY
   let compared = 0
   let deferred = 0
-  for (const { id } of devices(impatient ? "all" : "idle", spec.claim)) {
+  for (const { id } of devices(most > 1 ? "all" : "idle", spec.claim)) {
     if (best === undefined ? deferred >= mostDeferred : compared >= comparedEvictions) break
     const device = FleetView.device(view, id)
     if (device === undefined || failing(id) !== undefined || Fit.spreadOver(view, spec, device) !== undefined) continue
     compared += 1
     const missing = Math.max(0, spec.claim - device.free)
     const must = Fit.conflicts(view, spec, device)
-    const evict = (busy: boolean) =>
-      Eviction.evict(view, { device: id, model: spec.id, missing, busy, must, wanted }, now, options)
-    const idle = evict(false)
-    const found = idle.eviction === undefined && impatient ? evict(true) : idle
+    const evict = (upTo: Eviction.Rank) =>
+      Eviction.evict(view, { device: id, model: spec.id, missing, upTo, must, wanted }, now, options)
+    let found = evict(1)
+    for (const rank of [2, 3] as const) if (found.eviction === undefined && rank <= most) found = evict(rank)
     const { eviction } = found
     if (eviction === undefined) {
       until = Math.min(until, found.until)

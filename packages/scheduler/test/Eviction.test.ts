@@ -44,10 +44,10 @@ const full = (standing: ReadonlyArray<Standing>) => {
       since: Millis.make(0),
       lastFailure: null
     })
-    view = FleetView.assumeLoad(view, status, spec.claim, now)
-    view = FleetView.updateReplica(view, replica, () => ({ life: "running", loadedAt, taken }))
     for (let n = 0; n < asked; n++) view = FleetView.asked(view, spec.id, now)
     if (reload !== undefined) view = FleetView.loadTook(view, spec.id, reload)
+    view = FleetView.assumeLoad(view, status, spec.claim, now)
+    view = FleetView.updateReplica(view, replica, () => ({ life: "running", loadedAt, taken }))
   }
   return view
 }
@@ -55,7 +55,7 @@ const full = (standing: ReadonlyArray<Standing>) => {
 const evict = (view: FleetView.FleetView, missing: number, more: Partial<Eviction.Room> = {}, at = now) =>
   Eviction.evict(
     view,
-    { device: here, model: newcomer.id, missing, busy: false, must: [], wanted: () => false, ...more },
+    { device: here, model: newcomer.id, missing, upTo: 1, must: [], wanted: () => false, ...more },
     at,
     defaults
   )
@@ -110,7 +110,9 @@ describe("who leaves", () => {
     const entry = FleetView.replica(view, of(b))
     if (entry === undefined) throw new Error("not loaded")
     const status = new ReplicaStatus({ ...entry.status, replica: second, device: deviceId(1) })
-    const twice = FleetView.assumeLoad(view, status, b.claim, now)
+    const loaded = FleetView.assumeLoad(view, status, b.claim, now)
+    // it is known from its next request on
+    const twice = FleetView.takeSlot(FleetView.takeSlot(loaded, of(b), 1, now), of(b), -1, now)
     expect(evict(view, 100).eviction).toMatchObject({ replicas: [of(a)] })
     expect(evict(twice, 100).eviction).toMatchObject({ replicas: [of(b)] })
   })
@@ -125,19 +127,21 @@ describe("who was loaded just now", () => {
     expect(evict(slow, 100).until).toBe(now + defaults.minResidency)
   })
 
-  it("stays for a multiple of that while others wait for it, within limits", () => {
+  it("stays for a multiple of that while it is busy, within limits", () => {
     const until = (reload: number) =>
-      evict(full([{ spec: a, loadedAt: now, reload, taken: 2 }]), 100, { busy: true, wanted: () => true }).until
+      evict(full([{ spec: a, loadedAt: now, reload, taken: 2 }]), 100, { upTo: 3, wanted: () => true }).until
     expect(until(10)).toBe(now + defaults.minResidency)
     expect(until(5000)).toBe(now + 10_000)
     expect(until(100_000)).toBe(now + defaults.maxResidency)
   })
 
-  it("stays no longer because it has requests, once nobody waits for it", () => {
-    const view = full([{ spec: a, loadedAt: now - 6000, reload: 5000, taken: 1 }])
+  it("stays no longer once its time is up, for who has waited long enough", () => {
+    const view = full([{ spec: a, loadedAt: now - 10_000, reload: 5000, taken: 1 }])
+    const wanted = () => true
     expect(evict(view, 100).eviction).toBeUndefined()
-    expect(evict(view, 100, { busy: true }).eviction).toMatchObject({ replicas: [of(a)] })
-    expect(evict(view, 100, { busy: true, wanted: () => true }).eviction).toBeUndefined()
+    expect(evict(view, 100, { upTo: 2 }).eviction).toMatchObject({ replicas: [of(a)] })
+    expect(evict(view, 100, { upTo: 2, wanted }).eviction).toBeUndefined()
+    expect(evict(view, 100, { upTo: 3, wanted }).eviction).toMatchObject({ replicas: [of(a)] })
   })
 
   it("leaves after those for whom nobody waits", () => {
@@ -145,6 +149,6 @@ describe("who was loaded just now", () => {
       { spec: a, taken: 1, asked: 1 },
       { spec: b, taken: 1, asked: 9 }
     ])
-    expect(evict(view, 100, { busy: true, wanted: (id) => id === a.id }).eviction).toMatchObject({ replicas: [of(b)] })
+    expect(evict(view, 100, { upTo: 3, wanted: (id) => id === a.id }).eviction).toMatchObject({ replicas: [of(b)] })
   })
 })

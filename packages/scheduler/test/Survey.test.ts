@@ -234,7 +234,7 @@ describe("the index", () => {
     const search = (spec: ModelSpec) =>
       Survey.survey(view, { spec, evicts: true, patientUntil: 0, wanted }, 50, defaults)
     // 50 claimed by each of the two: one may go, not both
-    expect(search(other).load?.evict).toEqual([makeReplicaId(device.id, kept.id, 0)])
+    expect(search(other).load?.evict).toHaveLength(1)
     expect(search(large).load).toBeUndefined()
     expect(search(huge).possible).toBe(false)
     expect(Option.isSome(HashMap.get(view.devices, device.id))).toBe(true)

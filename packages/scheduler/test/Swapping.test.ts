@@ -65,10 +65,10 @@ describe("whoever waits for a model", () => {
           waitOfModels.set(arrival.model, Math.max(waitedMillis, waitOfModels.get(arrival.model) ?? 0))
         }
         // each of the others is loaded, has its time and ends what it does, and then it is this one's turn to serve who waits for it
-        const { groupFactor, maxResidency, minResidency, patience } = defaults
+        const { groupFactor, maxResidency, minResidency, wantedPatience } = defaults
         const cycle = one.load + 1.5 * one.hold
-        const stay = Math.min(maxResidency, Math.max(minResidency, groupFactor * (cycle + patience)))
-        const turn = cycle + patience + stay
+        const stay = Math.min(maxResidency, Math.max(minResidency, groupFactor * (cycle + wantedPatience)))
+        const turn = cycle + wantedPatience + stay
         const turns = Math.ceil((one.clients * 1.5 * one.hold) / stay) + 1
         for (const wait of waitOfModels.values()) expect(wait).toBeLessThanOrEqual(turns * one.models * turn)
       }),
