@@ -16,6 +16,7 @@ import { Runtime } from "@helixflow/runtime/Runtime"
 import { Services } from "@helixflow/runtime/Services"
 import * as Session from "@helixflow/runtime/SessionActor"
 import * as Sessions from "@helixflow/runtime/Sessions"
+import { SharedTrials } from "@helixflow/runtime/SharedTrials"
 import * as Storage from "@helixflow/runtime/Storage"
 import { DeviceId, makeReplicaId } from "@helixflow/schema/Ids"
 import { ModelActor } from "@helixflow/schema/ModelActor"
@@ -48,6 +49,7 @@ const runtime = Layer.scoped(
             continuation: { attempts: 1, millis: 1_000, totalMillis: 1_000 },
             isolation: {
               alone: (_model, use) => use(Option.none()),
+              trials: new SharedTrials(),
               crashedOn: () => undefined,
               cells: Effect.succeed([])
             },

@@ -63,7 +63,10 @@ const complete = (prompt: ReadonlyArray<number>, more: object = {}) =>
 const prompt = (n: number) => Array.from({ length: 12 }, (_, i) => 100 + ((n * 7 + i) % 50))
 const poisoned = (n: number) => [...prompt(20 + n), poison]
 
-const textOf = ({ text }: { readonly text: string }): string => JSON.parse(text).choices[0].text
+const textOf = ({ status, text }: { readonly status: number; readonly text: string }): string => {
+  assert.strictEqual(status, 200, text)
+  return JSON.parse(text).choices[0].text
+}
 const errorOf = ({ text }: { readonly text: string }) => JSON.parse(text).error
 
 const innocents = Effect.forEach([0, 1, 2, 3], (n) => Effect.map(complete(prompt(n)), textOf), {

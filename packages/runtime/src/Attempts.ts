@@ -1,13 +1,14 @@
 /**
  * Work on a replica that outlives replicas: a place is asked for, held while the work runs and given back, and when the worker
  * is lost meanwhile the work is placed anew, within the limits of `Losses.ts`. Who was there at two crashes is tried alone, and
- * if that worker crashes too, to blame.
+ * if that worker crashes too, to blame. See `Isolation.ts`, and `SharedTrials.ts` for where there is no room for another worker.
  */
 import { anonymous, Caller, type QueueProgress } from "@helixflow/schema/Caller"
 import {
   type ActorUnreachable,
   AttemptsExhausted,
   type MailboxFull,
+  QueueTimeout,
   type ReplicaNotReady,
   type WorkerLost
 } from "@helixflow/schema/Errors"
@@ -22,6 +23,7 @@ import type { Conversations } from "./Conversations.ts"
 import type { Isolation } from "./Isolation.ts"
 import * as Losses from "./Losses.ts"
 import type { Quarantine, Subject } from "./Quarantine.ts"
+import type { LinePlace } from "./SharedTrials.ts"
 import { Attribute, byAttributes, continuations, quarantined } from "./Telemetry.ts"
 
 export interface AttemptsOptions {
@@ -63,7 +65,7 @@ export interface Place {
   readonly attempt: number
   /** What the place was used for so far, and when work that had lost its place got further; whoever uses it writes it down. */
   readonly served: { input: number; output: number; resumedAt: number | null }
-  /** Nobody else is in its worker, and others wait for the turn: to be left (`Cleared`) once the work has got further. */
+  /** A suspect's, and others wait for the turn: to be left (`Cleared`) once the work has got further. */
   readonly alone: boolean
   /** When the attempt before was lost, in milliseconds; null for the first, and where none was. */
   readonly lostAt: number | null
@@ -87,13 +89,51 @@ export interface Work<A> {
   readonly use: (place: Place) => Effect.Effect<A, SessionError | Lost | Cleared, Scope.Scope>
 }
 
+type Used<A> = Effect.Effect<A, SessionError | Lost | Cleared>
+
 const countContinuation = byAttributes(continuations, [Attribute.responseModel, Attribute.errorType])
 const countQuarantined = byAttributes(quarantined, [Attribute.responseModel])
 
 /** Runs work with a place for one sequence of its model. */
 export const make = (options: AttemptsOptions) => {
-  /** In a place that the scheduler gives. */
-  const shared = <A>(work: Work<A>, wait: Wait, turn: Turn) => {
+  const { trials } = options.isolation
+
+  /** A worker that crashes has been killed by the work, if it was alone there. */
+  const blaming = <A>(work: Work<A>, isAccompanied: () => boolean, use: Used<A>): Used<A> =>
+    Effect.catchAll(use, (error) => {
+      if (!isCrash(error) || isAccompanied()) return Effect.fail(error)
+      return Effect.logWarning("a request is put into quarantine: it killed a worker that it was alone in").pipe(
+        Effect.annotateLogs({ session: options.session, choice: work.name, reason: error.message }),
+        Effect.tap(() => Effect.sync(() => countQuarantined(1, work.model.id))),
+        Effect.zipRight(options.quarantine.convict(work.subject))
+      )
+    })
+
+  /** Uses a place in a worker where others may be. */
+  const useShared = <A>(work: Work<A>, place: Place) =>
+    trials.stay(place.id, (stay) => {
+      const used = Effect.scoped(work.use(place))
+      return place.alone ? blaming(work, () => stay.accompanied, used) : used
+    })
+
+  /** In a place that the scheduler gives; not while a suspect is tried there. */
+  const shared = <A>(work: Work<A>, wait: Wait, turn: Turn) =>
+    trials.isClosed(work.model.id)
+      ? trials.opened(work.model.id).pipe(
+          Effect.timed,
+          Effect.timeoutFail({
+            duration: wait.timeoutMillis,
+            onTimeout: () =>
+              new QueueTimeout({ model: work.model.id, waitedMillis: wait.timeoutMillis, reasons: [beingTried] })
+          }),
+          Effect.flatMap(([waited]) => {
+            const timeoutMillis = Math.max(1, wait.timeoutMillis - Duration.toMillis(waited))
+            return placed(work, { ...wait, timeoutMillis }, turn)
+          })
+        )
+      : placed(work, wait, turn)
+
+  const placed = <A>(work: Work<A>, wait: Wait, turn: Turn) => {
     const { affinity, caller, conversation, onProgress, timeoutMillis } = wait
     const request = RequestId.make(`${options.session}/${work.name}@${turn.attempt}`)
     return Effect.flatMap(options.scheduler, (scheduler) => {
@@ -121,34 +161,35 @@ export const make = (options: AttemptsOptions) => {
         ({ replica: id, revision }) =>
           Effect.flatMap(options.replica(id), (replica) => {
             if (key !== undefined) options.conversations.went(key, id)
-            return Effect.scoped(work.use({ ...turn, id, replica, revision }))
+            return useShared(work, { ...turn, id, replica, revision })
           }),
         ({ reservation }) => giveBack(reservation)
       )
     })
   }
 
-  /** In a worker that nobody else is in, one suspect at a time. */
-  const alone = <A>(work: Work<A>, wait: Wait, turn: Turn) =>
-    options.isolation
-      .alone(
+  /** In a worker that nobody else is in, or soon is, one suspect at a time. */
+  const alone = <A>(work: Work<A>, wait: Wait, turn: Turn, line: LinePlace) =>
+    Effect.suspend((): Used<A> => {
+      line.take()
+      return options.isolation.alone(
         work.model,
         Option.match({
-          onNone: () => shared(work, wait, turn),
-          onSome: (cell) => Effect.scoped(work.use({ ...turn, ...cell }))
+          onNone: () => {
+            line.close()
+            return placed(work, wait, turn)
+          },
+          onSome: (cell) => blaming(work, () => false, Effect.scoped(work.use({ ...turn, ...cell })))
         })
       )
-      .pipe(
-        Effect.catchIf(isCrash, ({ message }) =>
-          Effect.logWarning("a request is put into quarantine: it killed a worker that it was alone in").pipe(
-            Effect.annotateLogs({ session: options.session, choice: work.name, reason: message }),
-            Effect.tap(() => Effect.sync(() => countQuarantined(1, work.model.id))),
-            Effect.zipRight(options.quarantine.convict(work.subject))
-          )
-        )
-      )
+    })
 
-  const again = <A>(work: Work<A>, attempt: number, losses: Losses.Losses): Effect.Effect<A, SessionError> => {
+  const again = <A>(
+    work: Work<A>,
+    attempt: number,
+    losses: Losses.Losses,
+    line: LinePlace
+  ): Effect.Effect<A, SessionError> => {
     const { caller = anonymous, ...wait } = work.wait
     const begun: Wait = {
       ...wait,
@@ -158,7 +199,7 @@ export const make = (options: AttemptsOptions) => {
     const isSuspect = Losses.isSuspect(losses)
     const lostAt = losses.inVain === 0 ? null : losses.since
     const turn: Turn = { attempt, alone: isSuspect, lostAt, served: { input: 0, output: 0, resumedAt: null } }
-    return (isSuspect ? alone : shared)(work, begun, turn).pipe(
+    return (isSuspect ? alone(work, begun, turn, line) : shared(work, begun, turn)).pipe(
       Effect.withSpan("SessionActor.continue", {
         captureStackTrace: false,
         attributes: {
@@ -169,14 +210,25 @@ export const make = (options: AttemptsOptions) => {
         }
       }),
       Effect.catchAll((error) => {
-        if (error._tag === "Cleared") return again(work, attempt + 1, Losses.cleared(work.reached(), losses))
-        return isLost(error) || isPassing(error) ? onLost(work, turn, losses, error) : Effect.fail(error)
+        if (error._tag === "Cleared") {
+          line.leave()
+          return again(work, attempt + 1, Losses.cleared(work.reached(), losses), line)
+        }
+        return isLost(error) || isPassing(error) ? onLost(work, turn, losses, error, line) : Effect.fail(error)
       })
     )
   }
 
-  const onLost = <A>(work: Work<A>, { attempt, served }: Turn, before: Losses.Losses, failure: Lost | Passing) =>
+  const onLost = <A>(
+    work: Work<A>,
+    { attempt, served }: Turn,
+    before: Losses.Losses,
+    failure: Lost | Passing,
+    line: LinePlace
+  ) =>
     Effect.flatMap(Clock.currentTimeMillis, (now): Effect.Effect<A, SessionError> => {
+      // who had company in a crash stays in the line meanwhile, or it would have company again
+      if (!isCrash(failure)) line.leave()
       const losses = Losses.lost(before, work.reached(), isCrash(failure), now, served.resumedAt)
       if (Losses.isOver(losses, options.continuation, now)) {
         return Effect.fail(
@@ -191,23 +243,33 @@ export const make = (options: AttemptsOptions) => {
       countContinuation(1, work.model.id, failure._tag)
       return Effect.logWarning("a request lost its replica and is placed again").pipe(
         Effect.annotateLogs({ session: options.session, choice: work.name, reason: failure.message }),
-        Effect.zipRight(Effect.delay(again(work, attempt + 1, losses), Losses.pause(losses)))
+        Effect.zipRight(Effect.delay(again(work, attempt + 1, losses, line), Losses.pause(losses)))
       )
+    })
+
+  const inLine = <A>(work: Work<A>, use: (line: LinePlace) => Effect.Effect<A, SessionError>) =>
+    Effect.suspend(() => {
+      const line = trials.placeInLine(work.model.id)
+      return Effect.ensuring(use(line), Effect.sync(line.leave))
     })
 
   return <A>(work: Work<A>): Effect.Effect<A, SessionError> => {
     // begun under another server, or before a pause
-    if (work.reached() > 0) return again(work, 0, Losses.none)
+    if (work.reached() > 0) return inLine(work, (line) => again(work, 0, Losses.none, line))
     const first = { attempt: 0, alone: false, lostAt: null, served: { input: 0, output: 0, resumedAt: null } }
     return shared(work, work.wait, first).pipe(
       Effect.catchAll((error) => {
         // only work that is alone is ever cleared
         if (error._tag === "Cleared") return Effect.dieMessage("work was cleared without having been alone")
-        return isLost(error) ? onLost(work, first, Losses.none, error) : Effect.fail(error)
+        return isLost(error)
+          ? inLine(work, (line) => onLost(work, first, Losses.none, error, line))
+          : Effect.fail(error)
       })
     )
   }
 }
+
+const beingTried = "a request that may have made workers fail is being tried alone"
 
 type Passing = Extract<SessionError, { readonly _tag: "LoadFailed" | "NoDeviceFits" | "QueueFull" | "QueueTimeout" }>
 

@@ -3,8 +3,7 @@
  * memory is claimed from a device like any replica's; the scheduler knows nothing of it and sends nobody there.
  *
  * Of the devices that have room it takes the one where the fewest workers have crashed: who is tried on a broken one would be convicted for
- * it. Where no device has room for another worker, a suspect is tried in a shared one, still one at a time: when that dies, the only
- * suspect in it is to blame.
+ * it. Where no device has room for another worker, a suspect is tried in a shared one, still one at a time: see `SharedTrials.ts`.
  */
 import type { ActorUnreachable, LoadFailed, MailboxFull, ModelReplaced } from "@helixflow/schema/Errors"
 import { type DeviceId, ModelId, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
@@ -16,6 +15,7 @@ import type { Directory } from "./Directory.ts"
 import * as InProcess from "./InProcess.ts"
 import * as Model from "./ModelActor.ts"
 import type { ModelStore } from "./ModelStore.ts"
+import { SharedTrials } from "./SharedTrials.ts"
 
 export interface Cell {
   readonly id: ReplicaId
@@ -32,6 +32,7 @@ export interface Isolation {
     model: ModelSpec,
     use: (cell: Option.Option<Cell>) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E, R>
+  readonly trials: SharedTrials
   /** A worker crashed on this device. */
   readonly crashedOn: (device: DeviceId) => void
   /** The workers that are there now. */
@@ -155,6 +156,7 @@ export const make = ({
         turnOf(model.id).withPermits(1)(
           Effect.scopedWith((scope) => Effect.flatMap(Scope.extend(cell(model.id), scope), use))
         ),
+      trials: new SharedTrials(),
       crashedOn: (device) => {
         crashes.set(device, (crashes.get(device) ?? 0) + 1)
       },

@@ -19,6 +19,7 @@ import * as InProcess from "../src/InProcess.ts"
 import * as Quarantine from "../src/Quarantine.ts"
 import * as Session from "../src/SessionActor.ts"
 import type { HostedSession } from "../src/Sessions.ts"
+import { SharedTrials } from "../src/SharedTrials.ts"
 
 const spec = ModelSpec.make({
   id: ModelId.make("m"),
@@ -151,7 +152,12 @@ export const make = Effect.gen(function* () {
             model: (name) =>
               name === spec.id ? Effect.succeed(spec) : Effect.fail(new ModelNotFound({ model: name })),
             continuation: { attempts: 10, millis: 60_000, totalMillis: 600_000 },
-            isolation: { alone: (_, use) => use(Option.none()), crashedOn: () => undefined, cells: Effect.succeed([]) },
+            isolation: {
+              alone: (_, use) => use(Option.none()),
+              trials: new SharedTrials(),
+              crashedOn: () => undefined,
+              cells: Effect.succeed([])
+            },
             quarantine,
             conversations,
             ...kept
