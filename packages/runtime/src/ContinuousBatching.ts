@@ -9,32 +9,23 @@
  * change hands by `step` alone, between two computations.
  */
 import { EngineFailed, InvalidRequest } from "@helixflow/schema/Errors"
-import { type PromptLogprob, TokenBatch } from "@helixflow/schema/Generation"
+import { TokenBatch } from "@helixflow/schema/Generation"
 import { TokenId } from "@helixflow/schema/Ids"
 import { type BatchPlan, isDecoding, type PrefillChunk, planStep } from "./Batch.ts"
 import type { Completion } from "./Completion.ts"
 import { ConstrainedDecoding } from "./ConstrainedDecoding.ts"
 import type { Decoder } from "./Decoder.ts"
-import type { SequenceFailure, StepResult, TextEngine } from "./Engine.ts"
-import { firstOfPrompt, promptLogprob, tokenLogprob } from "./Logprobs.ts"
-import { type Prefilled, PrefillPace, type Waiting } from "./PrefillPace.ts"
+import { Drafts } from "./Drafts.ts"
+import type { SequenceFailure, TextEngine } from "./Engine.ts"
+import { tokenLogprob } from "./Logprobs.ts"
+import { PrefillPace, type Waiting } from "./PrefillPace.ts"
 import { type Placed, prefillRuns } from "./PrefillRuns.ts"
 import type { PrefixCache } from "./PrefixCache.ts"
-import { PromptLookup } from "./PromptLookup.ts"
+import { PromptScorer } from "./PromptScorer.ts"
 import { type Constraint, Sampler } from "./Sampler.ts"
 import { isLive, makeSequence, type Sequence } from "./Sequence.ts"
-import { SpeculationGate } from "./SpeculationGate.ts"
+import { Slots } from "./Slots.ts"
 import type { Tokenizer } from "./Tokenizer.ts"
-
-/** Tokens that are guessed and checked at once, and how many have to repeat for a guess. */
-const DRAFT = 6
-const DRAFT_ORDER = 3
-
-/** Tokens of a completion that there is room for at once; no fewer than a draft. */
-const AHEAD = 64
-
-/** Tokens of a prompt that are computed at once where each has a row of logits: these are long. */
-const SCORED_AT_ONCE = 16
 
 /** Sequences that may wait for a slot. Placing requests is the scheduler's task; this only bounds the memory. */
 const MAX_WAITING = 1024
@@ -62,14 +53,12 @@ export class ContinuousBatching implements TextEngine {
   #waiting: Array<Sequence> = []
   /** Sequences with a slot, in order of arrival. */
   #running: Array<Sequence> = []
-  /** The same by slot: those that decode first, in any order. */
-  readonly #slots: Array<Sequence> = []
+  readonly #slots: Slots
   /** Whose prompts are being computed right now. */
   #prefilling: ReadonlyArray<Sequence> = []
   readonly #pace = new PrefillPace()
-  /** What was computed of prompts since running streams had their last token. */
-  #prefilled: Prefilled & { readonly waiting: Waiting } = NOTHING
-  readonly #gate = new SpeculationGate()
+  readonly #drafts: Drafts
+  readonly #scorer: PromptScorer
   readonly #now: () => number
   #batches: Array<TokenBatch> = []
   #failures: Array<SequenceFailure> = []
@@ -80,6 +69,9 @@ export class ContinuousBatching implements TextEngine {
     this.isOffThread = options.decoder.isOffThread ?? false
     this.#now = options.now ?? (() => performance.now())
     this.#sampler = new Sampler(options.decoder.vocabulary)
+    this.#slots = new Slots(options.decoder, options.prefixCache)
+    this.#drafts = new Drafts(options.context)
+    this.#scorer = new PromptScorer({ ...options, sampler: this.#sampler, table: options.tokenizer.table })
     this.limits = { vocabulary: options.decoder.vocabulary, context: options.context }
     this.#constrained = new ConstrainedDecoding({
       table: options.tokenizer.table,
@@ -132,17 +124,17 @@ export class ContinuousBatching implements TextEngine {
     const plan = this.#plan()
     const waiting = this.#waitingNow()
     this.#admit(plan.admit)
-    this.#reserve()
-    this.#restorePrefixes()
+    this.#slots.reserve()
+    this.#slots.restorePrefixes()
     const started = this.#now()
     for (const run of this.#prefillRuns(plan)) await this.#prefillTogether(run)
-    this.#pacePrompts(plan, waiting, this.#now() - started)
     const decoding = this.#now()
+    const tokens = plan.prefill.reduce((sum, { count }) => sum + count, 0)
+    this.#pace.observePrompts({ tokens, millis: decoding - started }, waiting)
     await this.#decode(plan.decode.filter(isLive))
-    if (plan.decode.length > 0) this.#paceStreams(this.#now() - decoding)
+    if (plan.decode.length > 0) this.#pace.observeStreams(this.#now() - decoding)
     this.#sweep()
-    const result: StepResult = { batches: this.#batches, failures: this.#failures }
-    return result
+    return { batches: this.#batches, failures: this.#failures }
   }
 
   /** What is computed next. Beginnings are looked up at every turn of a prompt: what others computed until then is found too. */
@@ -153,10 +145,11 @@ export class ContinuousBatching implements TextEngine {
         slots,
         chunk: this.#pace.chunk,
         rest: this.#pace.rest(this.#waitingNow()),
-        quick: this.#pace.quick
+        quick: this.#pace.quick,
+        spent: this.#pace.spent
       }
-      const plan = planStep(this.#running, this.#waiting, { ...limits, spent: this.#prefilled.tokens })
-      const jumped = plan.prefill.filter(({ sequence }) => this.#lookUp(sequence))
+      const plan = planStep(this.#running, this.#waiting, limits)
+      const jumped = plan.prefill.filter(({ sequence }) => this.#slots.lookUp(sequence))
       if (jumped.length === 0) return { ...plan, prefill: this.#withoutCommon(plan.prefill) }
     }
   }
@@ -177,60 +170,6 @@ export class ContinuousBatching implements TextEngine {
       const end = (Math.floor(from / blockTokens) + 1) * blockTokens
       return !prefill.slice(0, index).some((earlier) => beginAlike(sequence, earlier.sequence, end))
     })
-  }
-
-  /** Counts what was computed of prompts while streams waited. */
-  #pacePrompts({ prefill }: BatchPlan<Sequence>, waiting: Waiting, millis: number): void {
-    const tokens = prefill.reduce((sum, { count }) => sum + count, 0)
-    if (tokens > 0) this.#pace.observeStep({ tokens, millis })
-    const before = this.#prefilled
-    this.#prefilled =
-      waiting.streams === 0
-        ? NOTHING
-        : {
-            tokens: before.tokens + tokens,
-            millis: before.millis + millis,
-            waiting: before.tokens === 0 ? waiting : before.waiting
-          }
-  }
-
-  #paceStreams(millis: number): void {
-    if (this.#prefilled.tokens > 0) this.#pace.observe(this.#prefilled, this.#prefilled.waiting, millis)
-    this.#prefilled = NOTHING
-  }
-
-  /** Whether more of the sequence is known than is in its slot. */
-  #lookUp(sequence: Sequence): boolean {
-    // what was computed before has no logits any more
-    if (sequence.promptLogprobs !== null) return false
-    const { prefixCache } = this.#options
-    const { grain, request } = sequence
-    const prefix = prefixCache.match(request.cacheSalt, grain === null ? sequence.tokens : request.prompt)
-    const known = prefix.length * prefixCache.blockTokens
-    if (known <= sequence.cached) return false
-    sequence.prefix = prefix
-    sequence.restored = Math.floor(sequence.cached / prefixCache.blockTokens)
-    sequence.found += Math.max(0, Math.min(known, request.prompt.length) - sequence.cached)
-    sequence.cached = known
-    return true
-  }
-
-  #restorePrefixes(): void {
-    const { blockTokens } = this.#options.prefixCache
-    for (const [slot, sequence] of this.#slots.entries()) {
-      for (const [index, { data }] of sequence.prefix.entries()) {
-        if (index >= sequence.restored) this.#decoder.restore(slot, index * blockTokens, blockTokens, data)
-      }
-      sequence.prefix = []
-    }
-  }
-
-  /** Keeps what a slot holds for prompts that begin alike. */
-  #keepPrefix(sequence: Sequence, slot: number): void {
-    const { prefixCache } = this.#options
-    const read = (from: number) => this.#decoder.read(slot, from, prefixCache.blockTokens)
-    const length = Math.min(sequence.cached, sequence.grain?.body ?? Number.POSITIVE_INFINITY)
-    prefixCache.insert(sequence.request.cacheSalt, sequence.tokens, length, read)
   }
 
   #find(request: string): Sequence | undefined {
@@ -256,17 +195,7 @@ export class ContinuousBatching implements TextEngine {
   #admit(sequences: ReadonlyArray<Sequence>): void {
     this.#waiting = this.#waiting.slice(sequences.length)
     this.#running.push(...sequences)
-    // side by side where they are of like length: those share runs
-    this.#slots.push(...[...sequences].sort((one, other) => one.tokens.length - other.tokens.length))
-  }
-
-  /**
-   * Makes room for whole prompts, and for what follows them: a cache that grew with each chunk, or soon after the prompt, would be copied
-   * each time.
-   */
-  #reserve(): void {
-    const lengths = this.#slots.map(({ completion, tokens }) => tokens.length + Math.min(completion.left, AHEAD))
-    if (lengths.length > 0) this.#decoder.reserve(Math.max(...lengths), this.#slots.length)
+    this.#slots.admit(sequences)
   }
 
   /** What is computed of prompts, run by run. */
@@ -312,7 +241,7 @@ export class ContinuousBatching implements TextEngine {
     if (row === null) return
     this.#accept(sequence, row)
     // only now: had its numbers been broken, nothing would count as cached
-    this.#keepPrefix(sequence, slot)
+    this.#slots.keepPrefix(sequence, slot)
   }
 
   async #prefill({ sequence, from, count }: PrefillChunk<Sequence>): Promise<void> {
@@ -322,11 +251,10 @@ export class ContinuousBatching implements TextEngine {
     this.#prefilling = [sequence]
     try {
       const tokens = sequence.tokens.slice(from, from + count)
-      const { promptLogprobs } = sequence
       const row =
-        promptLogprobs === null
+        sequence.promptLogprobs === null
           ? await this.#decoder.prefill({ slot, tokens, from, logits: last })
-          : await this.#score(sequence, promptLogprobs, { slot, tokens, from })
+          : await this.#scorer.score(sequence, { slot, tokens, from })
       this.#hasComputed({ sequence, from, count }, slot, last ? row : null)
     } catch (cause) {
       this.#fail(sequence, cause)
@@ -335,36 +263,11 @@ export class ContinuousBatching implements TextEngine {
     }
   }
 
-  /** Computes a piece of a prompt, and what was to be expected of each of its tokens. Gives the logits after the last one. */
-  async #score(
-    { request, tokens: all }: Sequence,
-    scored: Array<PromptLogprob>,
-    { slot, tokens, from }: Parameters<NonNullable<Decoder["verify"]>>[0]
-  ): Promise<Float32Array | null> {
-    const { vocabulary } = this.limits
-    const { table } = this.#options.tokenizer
-    let row: Float32Array | null = null
-    if (from === 0) scored.push(firstOfPrompt(all[0] ?? 0, table))
-    for (let first = 0; first < tokens.length; first += SCORED_AT_ONCE) {
-      const piece = tokens.slice(first, first + SCORED_AT_ONCE)
-      const rows = await this.#decoder.verify?.({ slot, tokens: piece, from: from + first })
-      if (rows === undefined) return null
-      for (let index = 0; index < piece.length; index++) {
-        row = rows.subarray(index * vocabulary, (index + 1) * vocabulary)
-        const token = all[from + first + index + 1]
-        if (token === undefined) continue
-        const logSumExp = this.#sampler.logSumExp(row)
-        scored.push(promptLogprob(tokenLogprob({ row, logSumExp, token, count: request.logprobs ?? 0, table })))
-      }
-    }
-    return row
-  }
-
   /** Computes the next token of sequences with a slot, at most `width` at a time. */
   async #decode(sequences: ReadonlyArray<Sequence>): Promise<void> {
     const [only] = sequences
     if (only !== undefined && sequences.length === 1) return this.#decodeAlone(only)
-    this.#arrange(new Set(sequences))
+    this.#slots.arrange(new Set(sequences))
     for (let first = 0; first < sequences.length; first += this.#decoder.width) {
       await this.#decodeSlots(first, Math.min(this.#decoder.width, sequences.length - first))
     }
@@ -372,33 +275,12 @@ export class ContinuousBatching implements TextEngine {
 
   /** A stream that runs alone leaves the machine room to check guesses in the time of a step. */
   async #decodeAlone(sequence: Sequence): Promise<void> {
-    const draft = this.#draft(sequence)
+    const draft = this.#decoder.verify === undefined ? [] : this.#drafts.of(sequence)
     const started = this.#now()
-    if (draft.length > 0) {
-      const before = sequence.cached
-      await this.#verify(sequence, draft)
-      this.#gate.observeDrafted(this.#now() - started, sequence.cached - before)
-    } else {
-      await this.#decodeSlots(this.#slots.indexOf(sequence), 1)
-      this.#gate.observePlain(this.#now() - started)
-    }
-  }
-
-  #draft(sequence: Sequence): ReadonlyArray<number> {
-    const count = this.#draftable(sequence)
-    if (count <= 0 || this.#decoder.verify === undefined) return []
-    if (sequence.lookup === null) {
-      sequence.lookup = new PromptLookup(sequence.tokens, DRAFT_ORDER)
-      this.#gate.begin()
-    }
-    const draft = sequence.lookup.draft(count)
-    return draft.length > 0 && this.#gate.admits() ? draft : []
-  }
-
-  /** Guesses for which there is room: the last token of a completion, or of the context, is none. */
-  #draftable({ completion, grain, tokens }: Sequence): number {
-    if (grain !== null) return 0
-    return Math.max(0, Math.min(DRAFT, completion.left - 1, this.#options.context - tokens.length - 1))
+    const before = sequence.cached
+    if (draft.length > 0) await this.#verify(sequence, draft)
+    else await this.#decodeSlots(this.#slots.indexOf(sequence), 1)
+    this.#drafts.observe(this.#now() - started, sequence.cached - before, draft.length > 0)
   }
 
   /** Computes the last token and the guesses after it at once, and keeps what would have been drawn anyway. */
@@ -420,7 +302,7 @@ export class ContinuousBatching implements TextEngine {
   }
 
   async #decodeSlots(first: number, count: number): Promise<void> {
-    const sequences = this.#slots.slice(first, first + count)
+    const sequences = this.#slots.range(first, count)
     try {
       const rows = await this.#decoder.decode({
         first,
@@ -437,21 +319,6 @@ export class ContinuousBatching implements TextEngine {
       // the runtime doesn't say whose fault it was: each is tried alone, so that the others go on
       if (count > 1) for (let slot = first; slot < first + count; slot++) await this.#decodeSlots(slot, 1)
       else for (const sequence of sequences) this.#fail(sequence, cause)
-    }
-  }
-
-  /** Brings these sequences into the first slots. */
-  #arrange(sequences: ReadonlySet<Sequence>): void {
-    let next = sequences.size
-    for (let slot = 0; slot < sequences.size; slot++) {
-      const sequence = this.#slots[slot]
-      if (sequence === undefined || sequences.has(sequence)) continue
-      for (let other = this.#slots[next]; other !== undefined && !sequences.has(other); ) other = this.#slots[++next]
-      const other = this.#slots[next]
-      if (other === undefined) continue
-      this.#decoder.swap(slot, next)
-      this.#slots[slot] = other
-      this.#slots[next] = sequence
     }
   }
 
@@ -514,30 +381,16 @@ export class ContinuousBatching implements TextEngine {
     if (sequence.ended) return
     const { request, epoch } = sequence.request
     sequence.ended = true
-    // nothing of it is worth keeping
-    sequence.cached = 0
-    this.#decoder.clear(this.#slots.indexOf(sequence))
+    this.#slots.clear(sequence)
     this.#failures.push({ request, epoch, reason: cause instanceof Error ? cause.message : String(cause) })
   }
 
-  /** Frees the slots of sequences that have ended: the last slot moves into the hole. */
   #sweep(): void {
-    for (let slot = this.#slots.length - 1; slot >= 0; slot--) {
-      const ended = this.#slots[slot]
-      if (ended?.ended !== true) continue
-      // what was generated is the beginning of a conversation's next prompt
-      this.#keepPrefix(ended, slot)
-      const last = this.#slots.pop()
-      if (last === undefined || slot === this.#slots.length) continue
-      this.#decoder.copy(this.#slots.length, slot)
-      this.#slots[slot] = last
-    }
+    this.#slots.sweep()
     this.#running = this.#running.filter(isLive)
     this.#waiting = this.#waiting.filter(isLive)
   }
 }
-
-const NOTHING = { tokens: 0, millis: 0, waiting: { streams: 0, prompts: 0 } }
 
 /** Whether the first `count` tokens are the same, of the same tenant. */
 const beginAlike = (one: Sequence, other: Sequence, count: number): boolean => {

@@ -43,6 +43,8 @@ export interface Prefilled {
 }
 
 export class PrefillPace {
+  /** What was computed of prompts since running streams had their last token, and who waited at first. */
+  #between: (Prefilled & { readonly waiting: Waiting }) | null = null
   /** Tokens of each prompt between two decode steps. */
   #share = LARGEST
   /** Prompt tokens per millisecond; null until some were computed. */
@@ -66,14 +68,32 @@ export class PrefillPace {
     return this.#rate === null ? 0 : Math.floor(QUICK * this.#rate)
   }
 
-  /** What one step computed of prompts, whoever waited. */
-  observeStep({ millis, tokens }: Prefilled): void {
-    const rate = tokens / millis
-    this.#rate = this.#rate === null ? rate : this.#rate + NEWEST * (rate - this.#rate)
+  /** Prompt tokens that were computed since running streams had their last token. */
+  get spent(): number {
+    return this.#between?.tokens ?? 0
   }
 
-  /** What was computed between two decode steps, who waited at first, and what the later step took, in milliseconds. */
-  observe({ millis, tokens }: Prefilled, waiting: Waiting, decode: number): void {
+  /** What one step computed of prompts, and who waited when it began. */
+  observePrompts({ millis, tokens }: Prefilled, waiting: Waiting): void {
+    if (tokens > 0) {
+      const rate = tokens / millis
+      this.#rate = this.#rate === null ? rate : this.#rate + NEWEST * (rate - this.#rate)
+    }
+    const before = this.#between ?? { tokens: 0, millis: 0, waiting }
+    this.#between =
+      waiting.streams === 0 || before.tokens + tokens === 0
+        ? null
+        : { tokens: before.tokens + tokens, millis: before.millis + millis, waiting: before.waiting }
+  }
+
+  /** What running streams' next token took, in milliseconds. */
+  observeStreams(decode: number): void {
+    if (this.#between !== null) this.#adapt(this.#between, this.#between.waiting, decode)
+    this.#between = null
+  }
+
+  /** What was computed between two decode steps, who waited at first, and what the later step took. */
+  #adapt({ millis, tokens }: Prefilled, waiting: Waiting, decode: number): void {
     const allowed = SHARE * decode * shares(waiting)
     if (millis > allowed) {
       const shrink = Math.min(SHRINK.least, Math.max(SHRINK.most, allowed / millis))

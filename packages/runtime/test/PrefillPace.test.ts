@@ -7,9 +7,8 @@ const one = { streams: 4, prompts: 1 }
 /** A machine on which prompts take `base + perToken * tokens`. */
 const observe = (pace: PrefillPace, base: number, perToken: number, decode: number, waiting = one) => {
   const tokens = pace.rest(waiting)
-  const prefilled = { tokens, millis: base + perToken * tokens }
-  pace.observeStep(prefilled)
-  pace.observe(prefilled, waiting, decode)
+  pace.observePrompts({ tokens, millis: base + perToken * tokens }, waiting)
+  pace.observeStreams(decode)
 }
 
 const settle = (base: number, perToken: number, decode: number, waiting = one) => {
@@ -42,7 +41,10 @@ describe("the pace of prompts", () => {
   it("doesn't grow by what little was left of a prompt", () => {
     const pace = settle(0, 1, 30)
     const before = pace.rest(one)
-    for (let step = 0; step < 20; step++) pace.observe({ tokens: 3, millis: 3 }, one, 30)
+    for (let step = 0; step < 20; step++) {
+      pace.observePrompts({ tokens: 3, millis: 3 }, one)
+      pace.observeStreams(30)
+    }
     assert.strictEqual(pace.rest(one), before)
   })
 
