@@ -97,6 +97,17 @@ layer(served, { timeout: 120_000, excludeTestServices: true })("an answer", (it)
         client.completions.create({ model: "helix-demo", prompt: ["a", "b"], max_tokens: 1 })
       )
       assert.strictEqual(echo.usage?.prompt_tokens_details?.cached_tokens, 0)
+      const metric = (name: string) =>
+        Effect.map(request("/metrics"), ({ text }) =>
+          Number(new RegExp(`^${name}\\{[^}]*model="helix-demo"[^}]*\\} (\\d+)`, "m").exec(text)?.[1] ?? 0)
+        )
+      const counted = yield* metric("helixflow_prompt_cached_tokens_total")
+      assert.isAtLeast(counted, again?.prompt_tokens_details?.cached_tokens ?? 999)
+      // told with the worker's next sign of life
+      yield* metric("helixflow_prefix_cache_used_bytes").pipe(
+        Effect.filterOrFail((bytes) => bytes > 0),
+        Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo("10 seconds")))
+      )
     })
   )
 })

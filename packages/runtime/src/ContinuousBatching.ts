@@ -84,6 +84,10 @@ export class ContinuousBatching implements TextEngine {
     return [...this.#waiting, ...this.#running].filter(isLive).length
   }
 
+  get prefixBytes(): number {
+    return this.#options.prefixCache.bytes
+  }
+
   readonly tokenize: TextEngine["tokenize"] = (prompt) => this.#options.tokenizer.encode(prompt)
   readonly detokenize: TextEngine["detokenize"] = (tokens) => this.#options.tokenizer.decode(tokens)
   readonly close: TextEngine["close"] = () => this.#decoder.close()

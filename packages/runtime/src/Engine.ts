@@ -54,6 +54,8 @@ interface EngineBase {
 /** Generates text: sequences join and leave a running batch. */
 export interface TextEngine extends EngineBase {
   readonly task: "text-generation"
+  /** Bytes of computed prefixes that are kept; absent: none ever. */
+  readonly prefixBytes?: number
   /**
    * Takes a sequence in. The same request with the same epoch is taken once; with a later epoch it replaces the earlier one.
    * Throws `ContextLengthExceeded`, `InvalidRequest` and `EngineFailed`.

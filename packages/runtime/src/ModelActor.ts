@@ -31,6 +31,7 @@ import { ModelActor } from "@helixflow/schema/ModelActor"
 import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Scope, Stream } from "effect"
 import * as Latest from "./Latest.ts"
 import type { ServerSettings } from "./ServerSettings.ts"
+import { byAttributes, prefixCacheUsed } from "./Telemetry.ts"
 import * as WorkerProcess from "./WorkerProcess.ts"
 
 export interface ReplicaOptions {
@@ -66,6 +67,8 @@ const exitNews = "5 seconds"
 /** The part of its size by which a worker's memory must have changed to be news. */
 const newsworthy = 1 / 64
 
+const countPrefixBytes = byAttributes(prefixCacheUsed, ["model", "device"])
+
 /** Somebody has killed the worker before it had loaded. */
 class KilledWhileLoading extends Data.TaggedError("KilledWhileLoading")<{ readonly reason: string }> {}
 
@@ -79,6 +82,8 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
   let life: Life = { _tag: "absent" }
   let workerScope: Option.Option<Scope.CloseableScope> = Option.none()
   let rss: Bytes | null = null
+  /** Of computed prefixes that the worker keeps. */
+  let prefixBytes = 0
   const status = yield* Latest.make(
     new ReplicaStatus({
       replica,
@@ -160,11 +165,17 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
       )
     )
 
+  const keepPrefixes = (bytes: number) => {
+    countPrefixBytes(bytes - prefixBytes, model.id, options.device)
+    prefixBytes = bytes
+  }
+
   const heartbeat = (worker: WorkerProcess.WorkerProcess) =>
     worker.keepAlive(
       Effect.map(worker.client.Health(), (health) => {
         const told = status.get().rss ?? 0
         rss = health.rss
+        keepPrefixes(health.prefixCache)
         if (Math.abs(health.rss - told) > told * newsworthy) status.set(current())
       })
     )
@@ -213,6 +224,10 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     rss = loaded.rss
     yield* become({ _tag: "ready", worker, loaded }, null)
     yield* Effect.forkIn(Effect.ignore(dispatch(worker)), processScope)
+    yield* Scope.addFinalizer(
+      processScope,
+      Effect.sync(() => keepPrefixes(0))
+    )
     yield* Effect.forkIn(heartbeat(worker), processScope)
     yield* Effect.forkIn(Effect.flatMap(worker.exited, onLost), processScope)
     return loaded

@@ -41,6 +41,7 @@ export class PrefixCache {
   /** By parent's identity and name, least recently used first. */
   readonly #blocks = new Map<string, Block>()
   #lastId = 0
+  #bytes = 0
 
   constructor({ blockTokens, capacity }: PrefixCacheOptions) {
     this.blockTokens = blockTokens
@@ -54,6 +55,11 @@ export class PrefixCache {
 
   get size(): number {
     return this.#blocks.size
+  }
+
+  /** Bytes of the keys and values that are kept. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /**
@@ -92,6 +98,7 @@ export class PrefixCache {
     if (this.#blocks.size >= this.#capacity && !this.#evictOne(parent)) return null
     if (parent !== null) parent.children++
     const block = { id: ++this.#lastId, parent, name, data: read(), children: 0 }
+    this.#bytes += block.data.byteLength
     this.#blocks.set(this.#key(parent, name), block)
     return block
   }
@@ -101,6 +108,7 @@ export class PrefixCache {
       // ancestors of `keep` have children, so only itself has to be spared
       if (block === keep || block.children > 0) continue
       this.#blocks.delete(key)
+      this.#bytes -= block.data.byteLength
       if (block.parent !== null) block.parent.children--
       return true
     }

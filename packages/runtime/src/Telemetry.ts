@@ -160,6 +160,17 @@ const deviceMetric = {
   )
 }
 
+/** Goes up and down. */
+export const prefixCacheUsed = Metric.fromMetricKey(
+  MetricKey.tagged(
+    MetricKey.counter("helixflow.prefix_cache.used", {
+      description: "Keys and values of prompts that are kept for others that begin alike"
+    }),
+    "unit",
+    "By"
+  )
+)
+
 /** The metrics of one device, as functions that take its latest figures. What a device does not say is not there. */
 export const deviceGauges = (device: Device) => {
   const labels = [MetricLabel.make("device", device.id), MetricLabel.make("kind", device.kind)]

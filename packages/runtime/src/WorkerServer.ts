@@ -154,7 +154,9 @@ export const make = ({ loadEngine, onBroken }: WorkerServerOptions) => {
       Effect.promise(async () => {
         // messages are served during a step too: only so does silence mean a frozen engine
         await loaded?.loop.betweenSteps()
-        return { rss: residentBytes(), active: loaded?.engine.active ?? 0, steps: loaded?.loop.steps ?? 0 }
+        const engine = loaded?.engine
+        const prefixCache = Bytes.make(engine?.task === "text-generation" ? (engine.prefixBytes ?? 0) : 0)
+        return { rss: residentBytes(), prefixCache, active: engine?.active ?? 0, steps: loaded?.loop.steps ?? 0 }
       })
   })
 }

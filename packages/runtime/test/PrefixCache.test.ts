@@ -49,6 +49,8 @@ describe("the prefix cache", () => {
     keep(cache, "", [3, 3])
     assert.lengthOf(cache.match("", [1, 1, 0]), 1)
     assert.lengthOf(cache.match("", [2, 2, 0]), 0)
+    // two blocks of two numbers
+    assert.strictEqual(cache.bytes, 16)
   })
 
   it("is off without capacity", () => {

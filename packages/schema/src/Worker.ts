@@ -85,7 +85,13 @@ export class Classify extends Rpc.make("Classify", {
 
 /** The heartbeat: answered between steps, so silence while work is pending means a frozen engine. */
 export class Health extends Rpc.make("Health", {
-  success: Schema.Struct({ rss: Bytes, active: Schema.NonNegativeInt, steps: Schema.NonNegativeInt })
+  success: Schema.Struct({
+    rss: Bytes,
+    /** Of computed prefixes that are kept. */
+    prefixCache: Bytes,
+    active: Schema.NonNegativeInt,
+    steps: Schema.NonNegativeInt
+  })
 }) {}
 
 export const Worker = RpcGroup.make(Load, Tokenize, Detokenize, Submit, Cancel, Events, Embed, Classify, Health)
