@@ -1,14 +1,15 @@
 /**
  * What a worker's resident memory will be with full slots, estimated before it is loaded. Pure.
  *
- *     base + factor(format) * files + vocabulary + slots + KV cache + prefix cache
+ *     base + factor(format) * files + vocabulary + grammars + slots + KV cache + prefix cache
  *
- * The last two are exact and the ledger's own; the others were fitted to workers of generated text models between 2 and 500 MB and of
+ * The last two are exact and the ledger's own, and what grammars may take is bounded; the others were fitted to workers of generated text models between 2 and 500 MB and of
  * the bundled one, with 1, 4 and 16 slots of 256 to 2,048 tokens (`npm run bench -- engine g`). More than half of the base are
  * pages of Node.js and the runtime, which workers share.
  */
 import type { DeviceKind } from "@helixflow/schema/Device"
 import { isGpu } from "./ExecutionProvider.ts"
+import { maskBytes } from "./TokenMasks.ts"
 
 const MiB = 2 ** 20
 
@@ -23,6 +24,9 @@ const ROWS = { base: 220 * MiB, factor: { full: 1.45, external: 1.15, half: 2.9,
 
 /** A token of the vocabulary, in the tokenizer and in the sampler. */
 const TOKEN = 800
+
+/** A token of the vocabulary in the trie that grammars are walked with: six nodes of 14 bytes. */
+const TRIE_TOKEN = 84
 
 /** A sequence: its text, its logits, and what JavaScript has not collected yet of its steps. */
 const SLOT = 1.5 * MiB
@@ -48,8 +52,10 @@ export interface Weighed {
 export function loadedBytes({ device, files, format, isText, vocabulary }: Weighed): number {
   if (isGpu(device)) return Math.ceil(GPU.base + GPU.factor * files)
   const { base, factor } = isText ? TEXT : ROWS
-  return Math.ceil(base + factor[format] * files + (isText ? TOKEN * (vocabulary ?? 0) : 0))
+  return Math.ceil(base + factor[format] * files + (isText ? vocabularyBytes(vocabulary ?? 0) : 0))
 }
+
+const vocabularyBytes = (vocabulary: number): number => (TOKEN + TRIE_TOKEN) * vocabulary + maskBytes(vocabulary)
 
 /** What sequences take besides the KV cache. */
 export const sequenceBytes = (slots: number): number => SLOT * slots

@@ -12,8 +12,11 @@ export interface TokenMask {
   readonly ids: Uint32Array
 }
 
-/** Ids that the masks which are kept may have together: 4 bytes each. */
-const MOST_IDS = 4 * 1024 * 1024
+/** Ids that the masks which are kept may have together, in a vocabulary of so many tokens: 64 times all of them, up to a bound. */
+const mostIds = (vocabulary: number): number => Math.min(4 * 1024 * 1024, 64 * vocabulary)
+
+/** What the masks which are kept take at most. */
+export const maskBytes = (vocabulary: number): number => Uint32Array.BYTES_PER_ELEMENT * mostIds(vocabulary)
 
 export class TokenMasks {
   readonly #trie: VocabularyTrie
@@ -42,7 +45,7 @@ export class TokenMasks {
     if (known !== undefined) return mask
     this.#ids += mask.ids.length
     for (const [oldest, { ids }] of this.#kept) {
-      if (this.#ids <= MOST_IDS || oldest === state) break
+      if (this.#ids <= mostIds(this.vocabulary) || oldest === state) break
       this.#kept.delete(oldest)
       this.#ids -= ids.length
     }
