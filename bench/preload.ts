@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url"
 import { LogLine, read, worldOf } from "@helixflow/scheduler/Replay"
 import { defaults } from "@helixflow/scheduler/SchedulerOptions"
 import * as VirtualFleet from "@helixflow/scheduler/VirtualFleet"
+import type { Arrival, World } from "@helixflow/scheduler/World"
 import { Schema } from "effect"
 import { device, model } from "../packages/scheduler/test/fixtures.ts"
 import { diurnal, patternless, sequences } from "../packages/scheduler/test/rhythms.ts"
@@ -18,7 +19,7 @@ const models = Array.from({ length: 9 }, (_, n) => model(`m${n}`, { slots: 4, co
 const ids = models.map(({ id }) => id)
 const chains = [ids.slice(0, 3), ids.slice(3, 5), ids.slice(5, 9)]
 
-const generated = (arrivals: ReadonlyArray<VirtualFleet.Arrival>): Omit<VirtualFleet.World, "options"> => ({
+const generated = (arrivals: ReadonlyArray<Arrival>): Omit<World, "options"> => ({
   devices: [device(0, 220), device(1, 120)],
   models,
   arrivals,
@@ -27,13 +28,13 @@ const generated = (arrivals: ReadonlyArray<VirtualFleet.Arrival>): Omit<VirtualF
 
 const decode = Schema.decodeUnknownSync(LogLine)
 
-const recorded = (): Omit<VirtualFleet.World, "options"> => {
+const recorded = (): Omit<World, "options"> => {
   const file = fileURLToPath(new URL("../packages/scheduler/test/recorded.jsonl", import.meta.url))
   const lines = fs.readFileSync(file, "utf8").trim().split("\n")
   return worldOf(read(lines.map((line) => decode(line))), defaults)
 }
 
-const traces: ReadonlyArray<readonly [string, () => Omit<VirtualFleet.World, "options">]> = [
+const traces: ReadonlyArray<readonly [string, () => Omit<World, "options">]> = [
   ["time of day, 2 weeks", () => generated(diurnal(ids, 2, 1))],
   ["sequences, 24 h", () => generated(sequences(chains, 24, 1))],
   ["no pattern, 24 h", () => generated(patternless(ids, 24, 1))],

@@ -25,6 +25,7 @@ const questions = {
   place: ["place.ts"],
   models: ["manyModels.ts"],
   preload: ["preload.ts"],
+  simulate: ["simulate.ts"],
   failover: ["failover.ts"],
   sockets: ["webSockets.ts"]
 }
@@ -52,6 +53,7 @@ const usage = `npm run bench -- <question> [<part>…] [--profile <folder>]
   place       what does a placement decision cost in a large fleet, and how well does it use memory?
   models      do 300 models share the memory of eight, and with how many loads?
   preload     what does loading models ahead of requests change?
+  simulate    does the scheduler keep its promises for a million steps when everything goes wrong?
   failover    how long does a stream pause whose worker is killed?
   sockets     what does a WebSocket cost, how late do tokens come to a thousand, and what do hostile clients change?
   engine      is it as fast as the runtime allows? In parts, all unless some are named:

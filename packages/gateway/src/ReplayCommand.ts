@@ -6,6 +6,7 @@ import { formatBytes } from "@helixflow/scheduler/ReasonText"
 import { LogLine, read, worldOf } from "@helixflow/scheduler/Replay"
 import { defaults } from "@helixflow/scheduler/SchedulerOptions"
 import * as VirtualFleet from "@helixflow/scheduler/VirtualFleet"
+import type { Course } from "@helixflow/scheduler/World"
 import { Device } from "@helixflow/schema/Device"
 import { makeDeviceId, NodeId } from "@helixflow/schema/Ids"
 import { Console, Effect, Either, Option, Schema } from "effect"
@@ -49,7 +50,7 @@ const quantile = (values: ReadonlyArray<number>, share: number): number =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0
 
 /** What a course comes to. Times are milliseconds, shares from 0 to 1. */
-export const figuresOf = ({ evictions, failedLoads, loads, memory, millis, outcomes }: VirtualFleet.Course) => {
+export const figuresOf = ({ evictions, failedLoads, loads, memory, millis, outcomes }: Course) => {
   const placed = outcomes.filter((outcome) => outcome.placed !== undefined)
   const waits = placed.map(({ waitedMillis }) => waitedMillis)
   const refusals: Record<string, number> = {}

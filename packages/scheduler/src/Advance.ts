@@ -18,7 +18,8 @@ import * as FairShare from "./FairShare.ts"
 import * as FleetIndex from "./FleetIndex.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Keeping from "./Keeping.ts"
-import { startLoad, startMove } from "./Loading.ts"
+import { startLoad } from "./Loading.ts"
+import * as Moving from "./Moving.ts"
 import { retryAfterSeconds } from "./Outlook.ts"
 import { isParticular, queryOf, refusal, refuse } from "./Placing.ts"
 import * as Preload from "./Preload.ts"
@@ -177,36 +178,6 @@ const load = (state: SchedulerState, now: number): Step => {
   return { state: { ...current, wakeAt }, commands }
 }
 
-/**
- * Moves that make room for a model, begun or under way; without any, when they may be looked for again. What waits is looked at whenever
- * anything changes: moves are looked for less often, and never before busy ones would leave.
- */
-const seekMoves = (
-  state: SchedulerState,
-  query: Decide.Query,
-  decision: Decide.Decision,
-  now: number
-): Step & { readonly until: number; readonly makesRoom: boolean } => {
-  const { id } = query.spec
-  const never = { state, commands: [], until: Number.POSITIVE_INFINITY, makesRoom: false }
-  if (decision._tag === "Load" ? decision.evict.length === 0 : decision._tag !== "Wait") return never
-  if (FleetView.isMovedFor(state.view, id)) return { ...never, makesRoom: true }
-  // the model's replicas are only too busy, which a move does not change
-  if (Decide.standing(state.view, query, now, state.options).live > 0) return never
-  const { moveInterval, moveRetry, patience } = state.options
-  const { at, of } = state.movesSought
-  const before = Option.getOrElse(HashMap.get(of, id), () => Number.NEGATIVE_INFINITY)
-  const waits = decision._tag === "Wait"
-  const seekAt = waits ? Math.max(at + moveInterval, before + moveRetry, query.since + patience) : now
-  if (now < seekAt) return { ...never, until: seekAt }
-  const plan = Decide.moves(state.view, query, decision, now, state.options)
-  const sought = { ...state, movesSought: { at: now, of: HashMap.set(of, id, now) } }
-  if (plan === undefined) return { ...never, state: sought, until: waits ? now + moveRetry : never.until }
-  const started = startMove(sought, plan, id, now)
-  const queue = Queue.turned(started.state.queue, id)
-  return { ...never, state: { ...started.state, queue }, commands: started.commands, makesRoom: true }
-}
-
 /** A load for those who wait for the model; without one, when time alone may change that. */
 const loadFor = (
   state: SchedulerState,
@@ -222,7 +193,7 @@ const loadFor = (
   for (const waiting of lane) {
     const query = queryOf(current, spec, waiting)
     const decision = Decide.attempt(current.view, query, now, current.options)
-    const moves = seekMoves(current, query, decision, now)
+    const moves = Moving.seek(current, query, decision, now)
     current = moves.state
     until = Math.min(until, moves.until)
     if (moves.makesRoom) return { state: current, commands: moves.commands, until }

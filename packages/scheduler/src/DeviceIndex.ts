@@ -26,6 +26,8 @@ export interface Profile {
   /** Replicas without requests that may leave; and with those that have some. */
   readonly idle: Leaving
   readonly all: Leaving
+  /** Bytes of those of them that have not failed: who has may leave only once it was not brought back for a while. */
+  readonly ready: number
 }
 
 /**
@@ -79,6 +81,8 @@ const noTrees: Trees = { id: null, free: null, share: null, idle: null, all: nul
 export interface DeviceIndex {
   /** Grows whenever some device may take more than before: while it is the same, who found no room finds none. */
   readonly grown: number
+  /** Bytes that are free on all devices together. */
+  readonly free: number
   readonly entries: HashMap.HashMap<DeviceId, Entry>
   readonly ids: HashMap.HashMap<string, DeviceId>
   /** The ways in which models ask for devices, by their keys. */
@@ -90,6 +94,7 @@ export interface DeviceIndex {
 /** Without devices, for models that ask for them in these ways. */
 export const empty = (asked: Iterable<Asked.Asked> = [], grown = 0): DeviceIndex => ({
   grown,
+  free: 0,
   entries: HashMap.empty(),
   ids: HashMap.empty(),
   asked: new Map([Asked.any, ...asked].map((one) => [Asked.keyOf(one), one])),
@@ -111,7 +116,8 @@ const takesMore = (was: Profile, is: Profile): boolean =>
   is.total > was.total ||
   is.free > was.free ||
   is.free + is.idle.bytes > was.free + was.idle.bytes ||
-  is.free + is.all.bytes > was.free + was.all.bytes
+  is.free + is.all.bytes > was.free + was.all.bytes ||
+  is.ready > was.ready
 
 /** With the device's profile in place of the one that it had, if any. */
 export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceIndex => {
@@ -148,6 +154,7 @@ export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceI
   return {
     ...index,
     grown: more ? index.grown + 1 : index.grown,
+    free: index.free - Math.max(0, before?.profile.free ?? 0) + Math.max(0, profile.free),
     entries: HashMap.set(index.entries, id, { id, name, profile, groups: own }),
     ids: before === undefined ? HashMap.set(index.ids, name, id) : index.ids,
     groups

@@ -24,6 +24,7 @@ export const profileOf = (view: FleetView.FleetView, id: DeviceId): DeviceIndex.
   let loading = false
   const idle = { value: Number.POSITIVE_INFINITY, bytes: 0 }
   const all = { value: Number.POSITIVE_INFINITY, bytes: 0 }
+  let ready = 0
   for (const id of FleetView.replicasOn(view, entry.status.device.id)) {
     const replica = FleetView.replica(view, id)
     if (replica === undefined) continue
@@ -31,10 +32,11 @@ export const profileOf = (view: FleetView.FleetView, id: DeviceId): DeviceIndex.
     if (state === "loading") loading = true
     if ((state !== "ready" && state !== "failed") || !FleetView.mayLeave(view, replica)) continue
     const bytes = FleetView.bytesOf(view, replica)
+    if (state === "ready") ready += bytes
     for (const leaving of state === "failed" || replica.taken === 0 ? [idle, all] : [all]) {
       leaving.value = Math.min(leaving.value, replica.value)
       leaving.bytes += bytes
     }
   }
-  return { kind, name, total, free: entry.free, loading, idle, all }
+  return { kind, name, total, free: entry.free, loading, idle, all, ready }
 }

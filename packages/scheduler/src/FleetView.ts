@@ -364,11 +364,12 @@ export const updateReplica = (
   return entry === undefined ? view : setReplica(view, { ...entry, ...change(entry) })
 }
 
-/** Takes a replica's word, unless a later one is known or it was forgotten since. */
+/** Takes a replica's word, unless a later one is known, it was forgotten since, or it is of one that had its name before. */
 export const observeReplica = (view: FleetView, status: ReplicaStatus, now: number): FleetView => {
   const known = replica(view, status.replica)
   if (known !== undefined) {
-    return status.since < known.status.since ? view : setReplica(view, { ...known, status })
+    const isOther = known.life !== "running" && status.reservation !== known.status.reservation
+    return isOther || status.since < known.status.since ? view : setReplica(view, { ...known, status })
   }
   const forgotten = get(view.tombstones, status.replica)
   if (status.state === "absent" || (forgotten !== undefined && status.since < forgotten)) return view

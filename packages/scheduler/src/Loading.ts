@@ -5,7 +5,6 @@ import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import type { LoadCause } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import * as Asked from "./Asked.ts"
-import type * as Defrag from "./Defrag.ts"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
 import type { LoadDecision } from "./Survey.ts"
@@ -61,12 +60,20 @@ export const startLoad = (
   }
 }
 
-/** The first of the moves that make room for a model: the replica is loaded where it moves to, and leaves once it is ready there. */
-export const startMove = (state: SchedulerState, { moves: [move] }: Defrag.Plan, model: ModelId, now: number): Step => {
-  const entry = move && FleetView.replica(state.view, move.replica)
+/** A replica, the device that it moves to, and who leaves that first. */
+export interface Move {
+  readonly replica: ReplicaId
+  readonly to: DeviceId
+  readonly evict?: ReadonlyArray<ReplicaId>
+}
+
+/** A move that makes room for a model: the replica is loaded where it moves to, and leaves once it is ready there. */
+export const startMove = (state: SchedulerState, move: Move, model: ModelId, now: number): Step => {
+  const entry = FleetView.replica(state.view, move.replica)
   const spec = entry && FleetView.model(state.view, entry.status.model)
-  if (move === undefined || spec === undefined) return { state, commands: [] }
-  const load: LoadDecision = { _tag: "Load", device: move.to, evict: [], loss: Number.NEGATIVE_INFINITY, score: 0 }
+  if (spec === undefined) return { state, commands: [] }
+  const { evict = [], to: device } = move
+  const load: LoadDecision = { _tag: "Load", device, evict, loss: Number.NEGATIVE_INFINITY, score: 0 }
   const to = freeReplicaId(state.view, move.to, spec.id)
   const started = startLoad(state, spec, load, "move", now, move.replica)
   const moves = HashMap.set(started.state.view.moves, model, { from: move.replica, to })

@@ -63,12 +63,13 @@ const adopt = (state: SchedulerState, id: ReplicaId, now: number): SchedulerStat
     const given = claim.within === entry.status.reservation && claim.state === "resident"
     if (!given || slotOf(current, claim.reservation) !== undefined) continue
     const request = RequestId.make(claim.owner)
-    const { replica, model, device: on } = entry.status
+    const { replica, model, device: on, reservation: within } = entry.status
     const slot: Slot = {
       claim: claim.reservation,
       request,
       model,
       replica,
+      within,
       device: on,
       phase: "held",
       since: now,

@@ -56,11 +56,9 @@ export const make = (cell: SchedulerCell) => {
   const revisionOf = ({ replica }: Slot): string => FleetView.replica(cell.state().view, replica)?.status.revision ?? ""
 
   /** Asks the device for the slot. False when it cannot be had, or its replica was lost meanwhile. */
-  const bind = ({ claim, device, model, replica, request }: Slot): Effect.Effect<boolean> => {
-    const { view } = cell.state()
-    const within = FleetView.replica(view, replica)?.status.reservation
-    const bytes = FleetView.model(view, model)?.slotBytes
-    if (within === undefined || bytes === undefined) return Effect.succeed(false)
+  const bind = ({ claim, device, model, replica, request, within }: Slot): Effect.Effect<boolean> => {
+    const bytes = FleetView.model(cell.state().view, model)?.slotBytes
+    if (bytes === undefined) return Effect.succeed(false)
     const ttlMillis = cell.options.reservationTtl
     return cell.fleet
       .reserve(device, { reservation: claim, owner: request, bytes, shareable: noBytes, within, ttlMillis })

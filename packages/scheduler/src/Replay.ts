@@ -12,7 +12,7 @@ import { ModelSpec } from "@helixflow/schema/Model"
 import { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { Schema } from "effect"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
-import type { Arrival, LoadCourse, World } from "./VirtualFleet.ts"
+import type { Arrival, LoadCourse, World } from "./World.ts"
 
 /** What the log says of the fleet, where it begins and whenever a model comes up that it has not said. */
 export const FleetKnown = Schema.TaggedStruct("FleetKnown", {

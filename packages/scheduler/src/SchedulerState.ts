@@ -47,6 +47,8 @@ export interface Slot {
   readonly request: RequestId
   readonly model: ModelId
   readonly replica: ReplicaId
+  /** The replica's own claim: another replica that has its name later has another one. */
+  readonly within: ReservationId
   readonly device: DeviceId
   readonly phase: "binding" | "held" | "releasing"
   /** When it was given, milliseconds since the epoch. */
@@ -143,8 +145,11 @@ export interface SchedulerState {
   readonly stalled: HashMap.HashMap<ModelId, Stalled>
   /** Tenants' shares of the time that loads take: a counter is milliseconds over the tenant's weight. */
   readonly loadShares: FairShare.FairShare
-  /** When moves were looked for last that make room for a model that waits: for any, and for each. */
-  readonly movesSought: { readonly at: number; readonly of: HashMap.HashMap<ModelId, number> }
+  /** When moves were looked for last that make room for a model that waits: for any, and for each, and what the index was then. */
+  readonly movesSought: {
+    readonly at: number
+    readonly of: HashMap.HashMap<ModelId, { readonly at: number; readonly grown: number }>
+  }
   /** Tells the claims of this scheduler from those of one before it. */
   readonly incarnation: string
   readonly nextTicket: number

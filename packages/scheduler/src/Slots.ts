@@ -25,12 +25,13 @@ export const assign = (
   charged: number,
   now: number
 ): { readonly state: SchedulerState; readonly slot: Slot } => {
-  const { replica, device } = entry.status
+  const { replica, device, reservation: within } = entry.status
   const slot: Slot = {
     claim: claimId(state, request),
     request,
     model,
     replica,
+    within,
     device,
     phase: "binding",
     since: now,
@@ -98,13 +99,14 @@ export const freed = (state: SchedulerState, slot: Slot, served: Served | undefi
   // a slot that was never used says nothing of how long slots are
   const holdMillis =
     slot.phase === "held" ? HashMap.set(state.holdMillis, slot.model, usual + 0.05 * (held - usual)) : state.holdMillis
+  const isThere = FleetView.replica(state.view, slot.replica)?.status.reservation === slot.within
   const keepAlive = slot.caller.keepAlive ?? FleetView.model(state.view, slot.model)?.keepAlive
   const completed = emit({ _tag: "Completed", at: millis(now), reservation: reservationOf(slot.request), served })
   return {
     state: {
       ...state,
       queue: settled(state, slot, served),
-      view: FleetView.takeSlot(state.view, slot.replica, -1, now, keepAlive),
+      view: isThere ? FleetView.takeSlot(state.view, slot.replica, -1, now, keepAlive) : state.view,
       slots: HashMap.remove(state.slots, slot.claim),
       holdMillis
     },

@@ -60,6 +60,22 @@ const indexed = (view: FleetView.FleetView, { placing }: ModelSpec): Source => {
   return (kind, order, needed, after) => DeviceIndex.inOrder(index, kind, placing, order, needed, after)
 }
 
+/** The devices that the model asks for and that are large enough, loading or not. */
+export function* devicesFor(view: FleetView.FleetView, spec: ModelSpec): Generator<DeviceIndex.Placed> {
+  const source = indexed(view, spec)
+  for (const kind of spec.placing.kind === null ? Fit.kinds : [spec.placing.kind]) {
+    yield* source(kind, "whole", spec.claim)
+  }
+}
+
+/** The devices that the model asks for, but for one. */
+export const except = (view: FleetView.FleetView, spec: ModelSpec, device: DeviceId): Source => {
+  const source = indexed(view, spec)
+  return function* (...asked) {
+    for (const placed of source(...asked)) if (placed.id !== device) yield placed
+  }
+}
+
 export interface Search {
   readonly spec: ModelSpec
   /** Whether others leave to make room: for a model's first replica, not for an extra one. */

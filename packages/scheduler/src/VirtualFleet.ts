@@ -1,208 +1,88 @@
 /**
  * The scheduler's pure core in a fleet and a time that are not there: arrivals in, decisions out, as fast as they can be computed and the
- * same every time. For trying a fleet out before it is bought, for replaying what was recorded, and for measuring policies.
+ * same every time. For trying a fleet out before it is bought, for replaying what was recorded, for measuring policies, and with `Trouble`
+ * for looking for what goes wrong with the core when everything else does.
  *
- * What is idealised: messages take no time, slots are always to be had, nothing dies unless `loadOf` says so, and models stay as they are.
+ * What is idealised: models stay as they are, and places are not handed over. Without trouble messages take no time and nothing dies.
  */
-import type { Caller, Served } from "@helixflow/schema/Caller"
-import type { Device } from "@helixflow/schema/Device"
-import { LoadFailed } from "@helixflow/schema/Errors"
-import type { DeviceId, ModelId, ReplicaId, RequestId, ReservationId } from "@helixflow/schema/Ids"
-import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, type DeviceId, type ReservationId } from "@helixflow/schema/Ids"
+import type { ReplicaStatus } from "@helixflow/schema/Model"
 import { Placement, type SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
-import * as Advance from "./Advance.ts"
-import { Agenda } from "./Agenda.ts"
 import * as FleetView from "./FleetView.ts"
-import * as Ledger from "./Ledger.ts"
 import * as Loading from "./Loading.ts"
 import * as News from "./News.ts"
 import * as Placing from "./Placing.ts"
-import type { SchedulerOptions } from "./SchedulerOptions.ts"
 import * as State from "./SchedulerState.ts"
 import * as Slots from "./Slots.ts"
+import { lastOrder, VirtualCore } from "./VirtualCore.ts"
+import { VirtualDevices } from "./VirtualDevices.ts"
+import { VirtualReplicas } from "./VirtualReplicas.ts"
+import type { Arrival, Course, Outcome, World } from "./World.ts"
 
-/** A request to come. All times are milliseconds; `at` on the clock of the run, the others from then on. */
-export interface Arrival {
-  readonly at: number
-  /** Of several events at one instant, those with the lower number are first: its coming, and the end of its place. */
-  readonly order: number
-  readonly endOrder?: number
-  readonly request: RequestId
-  readonly model: ModelId
-  readonly caller: Caller
-  readonly not: ReadonlyArray<ReplicaId>
-  readonly affinity?: string | undefined
-  readonly timeoutMillis: number
-  /** How long it keeps its place once it has one. */
-  readonly holdMillis: number
-  readonly served: Served | undefined
-  /** When its client leaves if it still waits; `Infinity`: never. */
-  readonly leavesAfter: number
-}
+/** How long a device that has changed waits for more to tell, milliseconds. */
+const gathering = 5
 
-/** What becomes of a load, once there is room for it. */
-export interface LoadCourse {
-  readonly millis: number
-  /** Why it fails, if it does. */
-  readonly failure: string | null
-  /** As that of an arrival. */
-  readonly order?: number
-}
-
-export interface World {
-  readonly devices: ReadonlyArray<Device>
-  readonly models: ReadonlyArray<ModelSpec>
-  readonly options: SchedulerOptions
-  readonly arrivals: ReadonlyArray<Arrival>
-  /** The course of the `nth` load of a model, counted from 0. */
-  readonly loadOf: (model: ModelId, nth: number) => LoadCourse
-  /** What a client asks for next, once a request of its has ended. */
-  readonly next?: (outcome: Outcome, now: number) => Arrival | undefined
-}
-
-/** What became of a request. */
-export interface Outcome {
+/** A request that waits, or has a place. */
+interface Open {
   readonly arrival: Arrival
-  readonly end: "completed" | "refused" | "left"
-  readonly placed: Placement | undefined
-  /** Until it had a place, was refused, or its client left. */
-  readonly waitedMillis: number
-  /** The tag of the error it was refused with. */
-  readonly refusal: State.Refusal["_tag"] | undefined
-  /** When it was told to come again, if it was. */
-  readonly retryAfterSeconds: number | undefined
+  readonly asked: Placing.Arrival
+  /** A device is being asked for its place. */
+  binding: State.Grant | undefined
+  placed: Placement | undefined
 }
 
-export interface Course {
-  /** In the order in which the requests ended. */
-  readonly outcomes: ReadonlyArray<Outcome>
-  readonly events: ReadonlyArray<SchedulerEvent>
-  readonly loads: number
-  readonly failedLoads: number
-  readonly evictions: number
-  /** From the first arrival to the last end. */
-  readonly millis: number
-  /** The greatest share of each device's memory that was ever claimed, and the mean over time. */
-  readonly memory: ReadonlyMap<DeviceId, { readonly peak: number; readonly mean: number }>
-}
-
-type Happening =
-  | { readonly _tag: "Arrives"; readonly arrival: Arrival }
-  | { readonly _tag: "Leaves"; readonly ticket: number }
-  | { readonly _tag: "Completes"; readonly claim: ReservationId; readonly ticket: number }
-  | { readonly _tag: "LoadEnds"; readonly plan: State.LoadPlan; readonly failure: string | null }
-  | { readonly _tag: "DrainTimeout"; readonly plan: State.LoadPlan }
-  | { readonly _tag: "Wakes" }
-
-/** After everything of the same instant that was recorded or asked for. */
-const lastOrder = Number.MAX_SAFE_INTEGER
-
-class Run {
-  private readonly agenda = new Agenda<Happening>()
-  private readonly events: Array<SchedulerEvent> = []
-  private readonly outcomes: Array<Outcome> = []
-  private readonly ledgers = new Map<DeviceId, Ledger.Ledger>()
-  private readonly memory = new Map<DeviceId, { peak: number; area: number; since: number }>()
-  /** Who waits or runs, by ticket. */
-  private readonly open = new Map<number, Arrival>()
-  private readonly placements = new Map<number, Placement>()
-  /** Loads that wait for those who make room. */
-  private readonly makingRoom = new Set<State.LoadPlan>()
-  private readonly loadsOf = new Map<ModelId, number>()
-  private state: State.SchedulerState
-  private now: number
-  private wakesAt = Number.POSITIVE_INFINITY
-  private pids = 0
-  private failedLoads = 0
+export class VirtualFleet {
+  /** What happened, and how requests ended, since somebody took it away. */
+  events: Array<SchedulerEvent> = []
+  outcomes: Array<Outcome> = []
+  /** Who waits or has a place, by ticket. */
+  readonly open = new Map<number, Open>()
+  readonly devices: VirtualDevices
+  readonly core: VirtualCore
+  readonly replicas: VirtualReplicas
+  /** The tickets of those who have a place, by its claim. */
+  private readonly tickets = new Map<ReservationId, number>()
+  /** Devices that have changed and not told so. */
+  private readonly untold = new Set<DeviceId>()
   /** Requests that are still to come. */
   private coming = 0
-  /** Replaced, but somebody uses them: places are not handed over here, they are held to their end. */
-  private readonly retiring = new Set<ReplicaId>()
-  private readonly ended = new Set<State.LoadPlan>()
-  private evictions = 0
 
   constructor(private readonly world: World) {
-    this.now = world.arrivals.reduce((first, { at }) => Math.min(first, at), Number.POSITIVE_INFINITY)
-    if (!Number.isFinite(this.now)) this.now = 0
-    const empty = State.withModels(State.empty(world.options, this.now), world.models)
-    const ledgers = world.devices.map((device) => Ledger.empty(device))
-    for (const ledger of ledgers) this.ledgers.set(ledger.device.id, ledger)
-    for (const { id } of world.devices) this.memory.set(id, { peak: 0, area: 0, since: this.now })
-    this.state = News.observe(
-      empty,
-      { devices: ledgers.map((ledger) => Ledger.status(ledger)), replicas: [] },
-      this.now
-    ).state
+    const first = world.arrivals.reduce((least, { at }) => Math.min(least, at), Number.POSITIVE_INFINITY)
+    const now = Number.isFinite(first) ? first : 0
+    this.devices = new VirtualDevices(world.devices, now, (id) => this.changed(id))
+    this.core = new VirtualCore(
+      world.options,
+      world.models,
+      now,
+      (command) => this.perform(command),
+      () => this.isAwaited
+    )
+    this.replicas = new VirtualReplicas(world, this.core, this.devices, (status) => this.tell([], [status]))
+    const devices = this.devices.ids.map((id) => this.devices.status(id))
+    this.core.state = News.observe(this.core.state, { devices, replicas: [] }, now).state
     for (const arrival of world.arrivals) this.expect(arrival)
+    for (const id of this.devices.ids) this.crowd(id)
   }
 
-  course(): Course {
-    const started = this.now
-    for (let next = this.agenda.next(); next !== undefined; next = this.agenda.next()) {
-      this.now = next.at
-      this.happen(next.happening)
-    }
-    const ended = this.outcomes.reduce((last, { arrival, waitedMillis, placed }) => {
-      return Math.max(last, arrival.at + waitedMillis + (placed === undefined ? 0 : arrival.holdMillis))
-    }, started)
-    const millis = ended - started
-    return {
-      outcomes: this.outcomes,
-      events: this.events,
-      loads: [...this.loadsOf.values()].reduce((sum, loads) => sum + loads, 0),
-      failedLoads: this.failedLoads,
-      evictions: this.evictions,
-      millis,
-      memory: new Map(
-        [...this.ledgers].map(([id, ledger]) => {
-          this.account(id, ledger)
-          const { area, peak } = this.memory.get(id) ?? { area: 0, peak: 0 }
-          return [id, { peak, mean: millis === 0 ? 0 : area / Math.max(1, this.now - started) }]
-        })
-      )
-    }
+  get state(): State.SchedulerState {
+    return this.core.state
   }
 
-  private happen(happening: Happening): void {
-    switch (happening._tag) {
-      case "Arrives":
-        this.arrives(happening.arrival)
-        return
-      case "Leaves": {
-        const arrival = this.open.get(happening.ticket)
-        if (arrival === undefined || this.placements.has(happening.ticket)) return
-        this.end(happening.ticket, { end: "left", refusal: undefined, retryAfterSeconds: undefined })
-        const { commands, state } = Placing.withdraw(this.state, arrival, happening.ticket, this.now)
-        this.settle({ state, commands })
-        return
-      }
-      case "Completes":
-        this.giveBack(happening.claim, happening.ticket)
-        return
-      case "LoadEnds":
-        this.loadEnds(happening.plan, happening.failure)
-        return
-      case "DrainTimeout": {
-        if (!this.makingRoom.delete(happening.plan)) return
-        this.abandon(happening.plan, "those who should make room did not finish in time", null)
-        return
-      }
-      case "Wakes":
-        if (this.now < this.wakesAt) return
-        this.wakesAt = Number.POSITIVE_INFINITY
-        this.settle({ state: this.state, commands: [] })
-        return
-    }
+  /** Whether a request is still to come, waits, or has a place. */
+  get isAwaited(): boolean {
+    return this.coming > 0 || this.open.size > 0
+  }
+
+  /** Does the next of what is to happen. False: nothing is. */
+  step(): boolean {
+    return this.core.step()
   }
 
   private expect(arrival: Arrival): void {
     this.coming += 1
-    this.agenda.add({ at: arrival.at, order: arrival.order, happening: { _tag: "Arrives", arrival } })
-  }
-
-  private record(event: SchedulerEvent): void {
-    this.events.push(event)
+    this.core.at(arrival.at, arrival.order, () => this.arrives(arrival))
   }
 
   private arrives(arrival: Arrival): void {
@@ -210,35 +90,31 @@ class Run {
     const { affinity = null, at, caller, model, not, request, timeoutMillis } = arrival
     const asked = { request, model, caller, not, affinity, since: at, deadline: at + timeoutMillis }
     const ticket = this.state.nextTicket
-    this.open.set(ticket, arrival)
-    const { answer, commands, state } = Placing.arrive(this.state, asked, this.now)
-    this.state = state
+    this.open.set(ticket, { arrival, asked, binding: undefined, placed: undefined })
+    if (Number.isFinite(arrival.leavesAfter)) {
+      this.core.at(at + arrival.leavesAfter, lastOrder, () => this.leaves(ticket))
+    }
+    this.answered(Placing.arrive(this.state, asked, this.core.now))
+  }
+
+  private answered({ answer, commands, state }: Placing.Arrived): void {
+    this.core.state = state
     for (const command of commands) this.perform(command)
-    if (answer._tag !== "Queued") {
-      this.perform(answer)
-      this.wakeInTime()
+    if (answer._tag === "Queued") {
+      this.core.settle({ state: this.state, commands: [] })
       return
     }
-    if (Number.isFinite(arrival.leavesAfter)) {
-      const leaves: Happening = { _tag: "Leaves", ticket }
-      this.agenda.add({ at: at + arrival.leavesAfter, order: lastOrder, happening: leaves })
-    }
-    this.settle({ state, commands: [] })
+    this.perform(answer)
+    this.core.wakeInTime()
   }
 
-  private settle(step: State.Step): void {
-    const advanced = Advance.advance(step.state, this.now)
-    this.state = advanced.state
-    for (const command of step.commands) this.perform(command)
-    for (const command of advanced.commands) this.perform(command)
-    this.wakeInTime()
-  }
-
-  private wakeInTime(): void {
-    // with nobody left, what may be asked for is of no use
-    if (this.state.wakeAt >= this.wakesAt || (this.coming === 0 && this.open.size === 0)) return
-    this.wakesAt = Math.max(this.now + 1, Math.ceil(this.state.wakeAt))
-    this.agenda.add({ at: this.wakesAt, order: lastOrder, happening: { _tag: "Wakes" } })
+  /** Its client is gone, unless it has a place by then: then its coming back is an end of that. */
+  private leaves(ticket: number): void {
+    const open = this.open.get(ticket)
+    if (open === undefined || open.placed !== undefined) return
+    this.end(ticket, { end: "left", refusal: undefined, retryAfterSeconds: undefined })
+    if (open.binding !== undefined) this.giveBack(open.binding.slot.claim)
+    else this.core.settle(Placing.withdraw(this.state, open.arrival, ticket, this.core.now))
   }
 
   private perform(command: State.Command): void {
@@ -254,214 +130,173 @@ class Run {
         })
         return
       case "Load":
-        this.load(command.plan)
+        this.replicas.load(command.plan)
         return
       case "Retire":
-        this.state = Loading.draining(this.state, command.replica, true) ?? this.state
-        this.retiring.add(command.replica)
-        this.retire()
+        this.core.state = Loading.draining(this.state, command.replica, true) ?? this.state
+        this.replicas.retiring.add(command.replica)
+        this.replicas.vacated()
         return
       case "GiveUp":
-        this.giveUp(command.plan)
+        this.replicas.giveUp(command.plan)
         return
       case "Stop":
-        this.evict(command.replica)
+        this.replicas.evict(command.replica)
         return
       case "GiveBack":
+        this.lose(command.slot)
+        return
       case "PhaseOut":
         return
       case "Emit":
-        this.record(command.event)
+        this.events.push(command.event)
         return
     }
   }
 
   private end(ticket: number, how: Pick<Outcome, "end" | "refusal" | "retryAfterSeconds">): void {
-    const arrival = this.open.get(ticket)
-    if (arrival === undefined) return
+    const open = this.open.get(ticket)
+    if (open === undefined) return
     this.open.delete(ticket)
-    const placed = this.placements.get(ticket)
-    this.placements.delete(ticket)
-    const waitedMillis = placed?.queuedMillis ?? this.now - arrival.at
-    const outcome = { arrival, placed, waitedMillis, ...how }
+    const { arrival, placed } = open
+    const outcome = { arrival, placed, waitedMillis: placed?.queuedMillis ?? this.core.now - arrival.at, ...how }
     this.outcomes.push(outcome)
-    const next = this.world.next?.(outcome, this.now)
+    const next = this.world.next?.(outcome, this.core.now)
     if (next !== undefined) this.expect(next)
   }
 
-  private grant({ cold, slot, ticket }: State.Grant): void {
-    const arrival = this.open.get(ticket)
-    const bound = Slots.bound(this.state, slot.claim)
-    if (arrival === undefined || bound === undefined) return
-    this.state = bound
-    const { device, model, replica, request } = slot
-    const queuedMillis = Math.max(0, slot.since - arrival.at)
-    const reservation = State.reservationOf(request)
-    const placement = new Placement(
-      { request, model, replica, device, reservation, cold, queuedMillis },
-      { disableValidation: true }
-    )
-    this.placements.set(ticket, placement)
-    this.record({ _tag: "Placed", at: State.millis(this.now), placement })
-    this.agenda.add({
-      at: this.now + arrival.holdMillis,
-      order: arrival.endOrder ?? lastOrder - 1,
-      happening: { _tag: "Completes", claim: slot.claim, ticket }
+  /** The device is asked for the slot. */
+  private grant(grant: State.Grant): void {
+    const open = this.open.get(grant.ticket)
+    if (open === undefined) return
+    open.binding = grant
+    this.core.after(this.world.trouble?.messageMillis() ?? 0, () => {
+      if (open.binding !== grant) return
+      open.binding = undefined
+      // who has left has given it back
+      if (this.open.get(grant.ticket) === open && !this.bind(grant, open)) this.passOver(grant, open)
     })
   }
 
-  private giveBack(claim: ReservationId, ticket: number): void {
+  /** False: it can't be had, or its replica was lost meanwhile. */
+  private bind({ cold, slot, ticket }: State.Grant, open: Open): boolean {
+    const { claim, device, model, replica, request, within } = slot
+    const bytes = FleetView.model(this.state.view, model)?.slotBytes
+    if (bytes === undefined) return false
+    const ttlMillis = this.world.options.reservationTtl
+    const asked = { reservation: claim, owner: request, bytes, shareable: noBytes, within, ttlMillis }
+    if (this.devices.reserve(device, asked, this.core.now)._tag !== "Ok") return false
+    this.devices.commit(device, { reservation: claim, state: "resident", ttlMillis: null }, this.core.now)
+    const bound = Slots.bound(this.state, claim)
+    if (bound === undefined) return false
+    this.core.state = bound
+    const queuedMillis = Math.max(0, slot.since - open.arrival.at)
+    const reservation = State.reservationOf(request)
+    open.placed = new Placement(
+      { request, model, replica, device, reservation, revision: "", cold, queuedMillis },
+      { disableValidation: true }
+    )
+    this.tickets.set(claim, ticket)
+    this.events.push({ _tag: "Placed", at: State.millis(this.core.now), placement: open.placed })
+    const order = open.arrival.endOrder ?? lastOrder - 1
+    this.core.at(this.core.now + open.arrival.holdMillis, order, () => this.complete(claim))
+    return true
+  }
+
+  private passOver(grant: State.Grant, { asked }: Open): void {
+    const { claim, device } = grant.slot
+    if (State.slotOf(this.state, claim)?.phase === "binding") this.giveBack(claim)
+    // lost while the device was asked: the release of then may have come before the claim
+    else this.devices.release(device, claim, this.core.now)
+    this.answered(Placing.returnToQueue(this.state, asked, grant, this.core.now))
+  }
+
+  private complete(claim: ReservationId): void {
+    const ticket = this.tickets.get(claim)
+    if (ticket !== undefined) this.giveBack(claim, ticket)
+  }
+
+  /** Whoever has the slot has lost its worker. One that is being asked for is found not to be had. */
+  private lose({ claim }: State.Slot): void {
+    const ticket = this.tickets.get(claim)
+    this.tickets.delete(claim)
+    if (ticket !== undefined) this.end(ticket, { end: "lost", refusal: undefined, retryAfterSeconds: undefined })
+    this.giveBack(claim)
+  }
+
+  /** Its device is told that the slot is free; when it was, somebody else may have it. `ticket`: of whoever is done with it. */
+  private giveBack(claim: ReservationId, ticket?: number): void {
     const ending = Slots.releasing(this.state, claim)
     if (ending === undefined) return
-    const served = this.open.get(ticket)?.served
-    this.end(ticket, { end: "completed", refusal: undefined, retryAfterSeconds: undefined })
-    this.settle(Slots.freed(ending.state, ending.slot, served, this.now))
-    for (const plan of [...this.makingRoom]) this.makeRoom(plan)
-    this.retire()
-  }
-
-  /** Bytes claimed of the device, over time. */
-  private account(id: DeviceId, next: Ledger.Ledger): void {
-    const before = this.ledgers.get(id)
-    const sums = this.memory.get(id)
-    if (before === undefined || sums === undefined) return
-    const share = ({ device, free }: Ledger.Ledger) => (device.total - free) / device.total
-    sums.area += share(before) * (this.now - sums.since)
-    sums.since = this.now
-    sums.peak = Math.max(sums.peak, share(next))
-    this.ledgers.set(id, next)
-  }
-
-  private load(plan: State.LoadPlan): void {
-    this.makingRoom.add(plan)
-    if (plan.evict.length > 0) {
-      const timeout: Happening = { _tag: "DrainTimeout", plan }
-      this.agenda.add({ at: this.now + this.world.options.drainTimeout, order: lastOrder, happening: timeout })
-    }
-    this.makeRoom(plan)
-  }
-
-  private stop(id: ReplicaId): void {
-    const entry = FleetView.replica(this.state.view, id)
-    const ledger = entry && this.ledgers.get(entry.status.device)
-    if (entry === undefined || ledger === undefined) return
-    this.account(entry.status.device, Ledger.release(ledger, entry.status.reservation))
-    this.settle(Loading.stopped(this.state, id, this.now))
-  }
-
-  private evict(id: ReplicaId): void {
-    this.evictions += 1
-    this.stop(id)
-  }
-
-  /** Goes on with a load as soon as nobody uses those who leave for it. */
-  private makeRoom(plan: State.LoadPlan): void {
-    const busy = plan.evict.some((id) => (FleetView.replica(this.state.view, id)?.taken ?? 0) > 0)
-    if (busy || !this.makingRoom.delete(plan)) return
-    for (const id of plan.evict) this.evict(id)
-    const { device, replica, reservation, spec } = plan
-    const ledger = this.ledgers.get(device)
-    if (ledger === undefined) return
-    const reserved = Ledger.reserve(
-      ledger,
-      {
-        reservation,
-        owner: replica,
-        bytes: spec.claim,
-        shareable: spec.kvBytes,
-        within: null,
-        ttlMillis: this.world.options.reservationTtl
-      },
-      this.now
-    )
-    if (reserved._tag !== "Ok") {
-      this.abandon(plan, reserved.message, reserved._tag === "OutOfMemory" ? reserved.free : null)
-      return
-    }
-    const committed = Ledger.commit(reserved.ledger, { reservation, state: "resident", ttlMillis: null }, this.now)
-    if (committed._tag !== "Ok") {
-      this.abandon(plan, committed.message, null)
-      return
-    }
-    this.account(device, committed.ledger)
-    this.state = Loading.memoryReserved(this.state, plan, reserved.ledger.free)
-    const nth = this.loadsOf.get(spec.id) ?? 0
-    this.loadsOf.set(spec.id, nth + 1)
-    const { failure, millis, order = lastOrder - 2 } = this.world.loadOf(spec.id, nth)
-    this.agenda.add({
-      at: this.now + millis,
-      order,
-      happening: { _tag: "LoadEnds", plan, failure }
+    this.core.state = ending.state
+    const served = ticket === undefined ? undefined : this.open.get(ticket)?.arrival.served
+    this.tickets.delete(claim)
+    if (ticket !== undefined) this.end(ticket, { end: "completed", refusal: undefined, retryAfterSeconds: undefined })
+    this.core.after(this.world.trouble?.messageMillis() ?? 0, () => {
+      this.devices.release(ending.slot.device, claim, this.core.now)
+      this.core.settle(Slots.freed(this.state, ending.slot, served, this.core.now))
+      this.replicas.vacated()
     })
   }
 
-  /** Stops those that have been replaced and that nobody uses any more. */
-  private retire(): void {
-    for (const id of [...this.retiring]) {
-      const entry = FleetView.replica(this.state.view, id)
-      if (entry !== undefined && entry.taken > 0) continue
-      this.retiring.delete(id)
-      if (entry !== undefined) this.stop(id)
+  private changed(id: DeviceId): void {
+    if (this.world.trouble === undefined || this.untold.has(id)) return
+    this.untold.add(id)
+    this.core.after(gathering, () => {
+      this.untold.delete(id)
+      this.tell([id], [])
+    })
+  }
+
+  /** As they are now; it arrives whenever it does, as often as it does. */
+  private tell(ids: ReadonlyArray<DeviceId>, replicas: ReadonlyArray<ReplicaStatus>): void {
+    const news = { devices: ids.map((id) => this.devices.status(id)), replicas }
+    for (const late of this.world.trouble?.newsMillis() ?? []) {
+      this.core.after(late, () => this.core.settle(News.observe(this.state, news, this.core.now)))
     }
   }
 
-  private giveUp(plan: State.LoadPlan): void {
-    this.makingRoom.delete(plan)
-    this.ended.add(plan)
-    const ledger = this.ledgers.get(plan.device)
-    if (ledger !== undefined) this.account(plan.device, Ledger.release(ledger, plan.reservation))
-    this.abandon(plan, "it gave way to a request", null)
+  private crowd(id: DeviceId): void {
+    const next = this.world.trouble?.strangersOn(this.devices.ledger(id).device)
+    if (next === undefined) return
+    this.core.after(next.after, () => {
+      if (!this.isAwaited) return
+      this.devices.crowd(id, next.bytes, this.core.now)
+      this.crowd(id)
+    })
   }
 
-  private abandon(plan: State.LoadPlan, reason: string, free: number | null): void {
-    this.settle(Loading.loadAbandoned(this.state, plan, reason, free, this.now))
-  }
-
-  /** A load ends that was not given up. */
-  private loadEnds(plan: State.LoadPlan, failure: string | null): void {
-    if (this.ended.delete(plan)) return
-    const { device, replica, reservation, spec } = plan
-    if (failure !== null) {
-      this.failedLoads += 1
-      const ledger = this.ledgers.get(device)
-      if (ledger !== undefined) this.account(device, Ledger.release(ledger, reservation))
-      const error = new LoadFailed({ model: spec.id, reason: failure, file: null })
-      const failed = Loading.loadFailed(this.state, plan, error, this.now)
-      const refused = Placing.failExhausted(failed.state, spec, this.now)
-      this.settle({ state: refused.state, commands: [...failed.commands, ...refused.commands] })
-      return
-    }
-    this.pids += 1
-    const status = new ReplicaStatus(
-      {
-        replica,
-        device,
-        model: spec.id,
-        reservation,
-        state: "ready",
-        active: 0,
-        slots: spec.slots,
-        revision: spec.revision,
-        pid: this.pids,
-        rss: null,
-        since: State.millis(this.now),
-        lastFailure: null
-      },
-      { disableValidation: true }
-    )
-    this.settle(Loading.loaded(this.state, plan, status, this.now))
-  }
-
-  /** Nothing is held and nobody waits. */
-  get idle(): boolean {
-    return HashMap.isEmpty(this.state.slots) && this.state.queue.size === 0
+  /** The scheduler ends, strangers leave, every worker ends, and all of it is told. */
+  close(): void {
+    this.core.settle(Placing.close(this.state, this.core.now))
+    while (this.step());
+    for (const id of this.devices.ids) this.devices.crowd(id, 0, this.core.now)
+    this.replicas.killAll()
+    while (this.step());
   }
 }
 
+const noBytes = Bytes.make(0)
+
 /** Lets all of it happen. */
 export const run = (world: World): Course => {
-  const run = new Run(world)
-  const course = run.course()
-  if (!run.idle) throw new Error("a virtual fleet came to rest while somebody waited or held a place")
-  return course
+  const fleet = new VirtualFleet(world)
+  const started = fleet.core.now
+  while (fleet.step());
+  if (!HashMap.isEmpty(fleet.state.slots) || fleet.state.queue.size > 0) {
+    throw new Error("a virtual fleet came to rest while somebody waited or held a place")
+  }
+  const ended = fleet.outcomes.reduce((last, { arrival, waitedMillis, placed }) => {
+    return Math.max(last, arrival.at + waitedMillis + (placed === undefined ? 0 : arrival.holdMillis))
+  }, started)
+  const { begun, evicted, failed } = fleet.replicas
+  return {
+    outcomes: fleet.outcomes,
+    events: fleet.events,
+    loads: [...begun.values()].reduce((sum, loads) => sum + loads, 0),
+    failedLoads: failed,
+    evictions: evicted,
+    millis: ended - started,
+    memory: fleet.devices.shares(fleet.core.now)
+  }
 }

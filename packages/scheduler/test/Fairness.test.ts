@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { defaults } from "../src/SchedulerOptions.ts"
-import type { Arrival } from "../src/VirtualFleet.ts"
 import * as VirtualFleet from "../src/VirtualFleet.ts"
+import type { Arrival, Course } from "../src/World.ts"
 import { device, model } from "./fixtures.ts"
 import { arrival, caller, exponential, mean, quantile, randomOf } from "./traces.ts"
 
@@ -42,10 +42,9 @@ const flood = (seed: number): ReadonlyArray<Arrival> => {
   return own
 }
 
-const ofTricklers = (course: VirtualFleet.Course) =>
-  course.outcomes.filter(({ arrival }) => arrival.caller.tenant !== "flood")
-const waits = (course: VirtualFleet.Course) => ofTricklers(course).map(({ waitedMillis }) => waitedMillis)
-const answers = (course: VirtualFleet.Course) =>
+const ofTricklers = (course: Course) => course.outcomes.filter(({ arrival }) => arrival.caller.tenant !== "flood")
+const waits = (course: Course) => ofTricklers(course).map(({ waitedMillis }) => waitedMillis)
+const answers = (course: Course) =>
   ofTricklers(course).map(({ arrival, waitedMillis }) => waitedMillis + arrival.holdMillis)
 
 describe("ten tenants that trickle beside one that floods", () => {

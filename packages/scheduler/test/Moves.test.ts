@@ -191,3 +191,34 @@ describe("a fleet that is moved about for hours", () => {
     expect(moves).toBeGreaterThan(5)
   })
 })
+
+describe("a model that fits only where another is kept loaded", () => {
+  it("has that one loaded elsewhere after a while, where an idle one leaves for it, and is loaded then", () => {
+    const kept = model("kept", { policy: "first-fit", placing: { minReplicas: 1 } })
+    const other = model("other")
+    const largest = model("largest", { weights: 160 })
+    const { events, outcomes } = VirtualFleet.run({
+      devices: [device(0, 210), device(1, 105)],
+      models: [kept, other, largest],
+      options: defaults,
+      arrivals: [
+        arrival(0, 0, kept.id, 100),
+        arrival(1, 2_000, other.id, 100),
+        arrival(2, 5_000, largest.id, 100, { timeoutMillis: 60_000 })
+      ],
+      loadOf: () => ({ millis: 500, failure: null })
+    })
+    expect(outcomes.map(({ end }) => end)).toEqual(["completed", "completed", "completed"])
+    const loads = events.flatMap((event) => (event._tag === "LoadStarted" ? [event] : []))
+    expect(loads.map(({ cause, evict, replaces, replica }) => ({ cause, evict, replaces, replica })).slice(2)).toEqual([
+      {
+        cause: "move",
+        replica: `${deviceId(1)}/kept#0`,
+        evict: [`${deviceId(1)}/other#0`],
+        replaces: `${deviceId(0)}/kept#0`
+      },
+      { cause: "request", replica: `${deviceId(0)}/largest#0`, evict: [], replaces: null }
+    ])
+    expect(outcomes[2]?.waitedMillis).toBeLessThan(defaults.wantedPatience + 2_000)
+  })
+})

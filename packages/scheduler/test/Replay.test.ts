@@ -4,6 +4,7 @@ import { Either, Schema } from "effect"
 import { type LogEntry, LogLine, read, worldOf } from "../src/Replay.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
 import * as VirtualFleet from "../src/VirtualFleet.ts"
+import type { Course } from "../src/World.ts"
 import { device, model } from "./fixtures.ts"
 import { arrival, caller, exponential, randomOf, zipf } from "./traces.ts"
 
@@ -73,7 +74,7 @@ describe("a recorded run", () => {
     const run = recorded(4)
     const known = read(logOf(run.events))
     const more = VirtualFleet.run(worldOf(known, defaults, [...devices, device(2, 400)]))
-    const mean = (course: VirtualFleet.Course) =>
+    const mean = (course: Course) =>
       course.outcomes.reduce((sum, { waitedMillis }) => sum + waitedMillis, 0) / course.outcomes.length
     expect(more.outcomes).toHaveLength(run.outcomes.length)
     expect(more.evictions).toBeLessThan(run.evictions / 10)

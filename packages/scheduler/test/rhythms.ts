@@ -1,6 +1,6 @@
 /** Generated traffic with and without a rhythm, the same for the same seed: what loading ahead is measured with. */
 import { type ModelId, RequestId } from "@helixflow/schema/Ids"
-import type { Arrival } from "../src/VirtualFleet.ts"
+import type { Arrival } from "../src/World.ts"
 import { arrival, caller, exponential, randomOf, zipf } from "./traces.ts"
 
 const second = 1000

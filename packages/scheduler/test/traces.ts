@@ -1,7 +1,7 @@
 /** Generated traffic for the virtual fleet, the same for the same seed. */
 import { anonymous, type Caller } from "@helixflow/schema/Caller"
 import type { ModelId } from "@helixflow/schema/Ids"
-import type { Arrival } from "../src/VirtualFleet.ts"
+import type { Arrival } from "../src/World.ts"
 import { request } from "./fixtures.ts"
 
 /** Numbers from 0 to 1 (mulberry32). */

@@ -43,6 +43,9 @@ export class Placing extends Schema.Class<Placing>("Placing")({
   })
 }
 
+/** Sums and products of bytes are bytes, and they are asked for in every decision. */
+const computed = { disableValidation: true } as const
+
 export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
   id: ModelId,
   aliases: Schema.Array(ModelId),
@@ -93,15 +96,15 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
 }) {
   /** Bytes of one request's KV slot: the capacity it can reach, not the length it has. */
   get slotBytes(): Bytes {
-    return Bytes.make(this.kvPerToken * this.context)
+    return Bytes.make(this.kvPerToken * this.context, computed)
   }
   /** Bytes of a replica's whole KV cache. */
   get kvBytes(): Bytes {
-    return Bytes.make(this.slotBytes * this.slots)
+    return Bytes.make(this.slotBytes * this.slots, computed)
   }
   /** What a replica claims from its device. */
   get claim(): Bytes {
-    return Bytes.make(this.weights + this.kvBytes + this.prefixCache)
+    return Bytes.make(this.weights + this.kvBytes + this.prefixCache, computed)
   }
 }
 
