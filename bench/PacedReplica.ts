@@ -4,13 +4,14 @@
  * took to come, and a process that was too busy to make it in time has no excuse.
  */
 import type { ClientOf } from "@helixflow/runtime/Actor"
+import * as StreamMailbox from "@helixflow/runtime/StreamMailbox"
 import type { SequenceRequest } from "@helixflow/schema/Generation"
 import { TokenBatch } from "@helixflow/schema/Generation"
 import { type DeviceId, type ReplicaId, ReservationId, TokenId } from "@helixflow/schema/Ids"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Placement } from "@helixflow/schema/Scheduling"
-import { Effect, Exit, Mailbox, Stream } from "effect"
+import { Effect, Exit, Stream } from "effect"
 import { nowMicros } from "./MonotonicClock.ts"
 
 /** Between two tokens of a sequence. */
@@ -64,12 +65,12 @@ export const replica = () => {
   const pacer = new Pacer()
   const generate = (sequence: SequenceRequest) =>
     Effect.gen(function* () {
-      const mailbox = yield* Mailbox.make<TokenBatch>()
+      const inlet = yield* StreamMailbox.inlet<TokenBatch, never>()
       const last = (sequence.stopping.maxTokens ?? 1) - 1
       let seq = sequence.emitted.length
       const step = (due: number) => {
         const finish = seq >= last ? "length" : null
-        mailbox.unsafeOffer(
+        inlet.offer(
           new TokenBatch(
             {
               request: sequence.request,
@@ -85,14 +86,14 @@ export const replica = () => {
           )
         )
         seq++
-        if (finish !== null) mailbox.unsafeDone(Exit.void)
+        if (finish !== null) inlet.done(Exit.void)
         return finish === null
       }
       yield* Effect.acquireRelease(
         Effect.sync(() => pacer.add(step)),
         (leave) => Effect.sync(leave)
       )
-      return mailbox
+      return inlet.mailbox
     })
   return ModelActor.of({
     Load: () => unasked,

@@ -25,7 +25,7 @@ import {
   Started,
   Waiting
 } from "@helixflow/schema/SessionActor"
-import { type Array as Arr, Chunk, Effect, Exit, Mailbox, Scope } from "effect"
+import { type Array as Arr, Chunk, Effect, Exit, type Mailbox, Scope } from "effect"
 import { charge } from "./Admission.ts"
 import type { AnswerForm } from "./AnswerForm.ts"
 import { errorType, GenerationTelemetry } from "./GenerationTelemetry.ts"
@@ -146,25 +146,25 @@ const measure = (operation: Operation, session: SessionId, model: ModelId) =>
 /** Calls `onBatch` at once, perhaps with no events, and then for all events, as many at a time as there are. */
 export const forEachBatch = <E, R>(
   generation: Generation,
-  onBatch: (events: Iterable<SessionEvent>) => Effect.Effect<void, E, R>
+  onBatch: StreamMailbox.OnBatch<SessionEvent, E, R>
 ): Effect.Effect<void, E | SessionError, R> => {
   let usage: Usage | undefined
   /** Tokens of the prompt and of what has come: what a client owes, also one that hangs up before the end. */
   let spent = 0
-  const measured = (events: Chunk.Chunk<SessionEvent>) => {
-    if (Chunk.isNonEmpty(events)) {
-      for (const event of events) {
-        if (event._tag === "Delta") {
-          spent += event.tokens.length
-          generation.telemetry.token()
-        } else if (event._tag === "Started") spent += event.promptTokens
-      }
-      const last = Chunk.lastNonEmpty(events)
-      if (last._tag === "Completed") usage = last.usage
+  const measured = (events: ReadonlyArray<SessionEvent>) => {
+    for (const event of events) {
+      if (event._tag === "Delta") {
+        spent += event.tokens.length
+        generation.telemetry.token()
+      } else if (event._tag === "Started") spent += event.promptTokens
+      else if (event._tag === "Completed") usage = event.usage
     }
     return onBatch(events)
   }
-  return Effect.zipRight(measured(generation.first), StreamMailbox.forEachBatch(generation.rest, measured)).pipe(
+  return Effect.zipRight(
+    measured(Chunk.toReadonlyArray(generation.first)),
+    StreamMailbox.forEachBatch(generation.rest, measured)
+  ).pipe(
     Effect.zipRight(
       Effect.suspend(() =>
         usage === undefined || generation.counted ? Effect.void : generation.telemetry.completed(usage)
@@ -178,7 +178,7 @@ export const forEachBatch = <E, R>(
 /** One stream of several: begins when all have begun, completes when all have, fails with the first that fails. */
 const merge = (sources: ReadonlyArray<Events>, n: number): Effect.Effect<Events, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const merged = yield* Mailbox.make<SessionEvent, SessionError>()
+    const merged = yield* StreamMailbox.inlet<SessionEvent, SessionError>()
     const begun: Array<Started> = []
     const waiting: Array<SessionEvent> = []
     let promptTokens = 0
@@ -190,19 +190,19 @@ const merge = (sources: ReadonlyArray<Events>, n: number): Effect.Effect<Events,
     const pass = (event: SessionEvent, offset: number) => {
       switch (event._tag) {
         case "Waiting":
-          merged.unsafeOffer(new Waiting({ ...event, seq: seq++, choice: offset + event.choice }))
+          merged.offer(new Waiting({ ...event, seq: seq++, choice: offset + event.choice }))
           return
         case "Started":
           begun.push(event)
           promptTokens += event.promptTokens
           if (begun.length < sources.length) return
-          merged.unsafeOffer(new Started({ ...event, seq: seq++, promptTokens }))
-          merged.unsafeOfferAll(waiting)
+          merged.offer(new Started({ ...event, seq: seq++, promptTokens }))
+          for (const delta of waiting) merged.offer(delta)
           return
         case "Delta": {
           const delta = new Delta({ ...event, seq: seq++, choice: offset + event.choice }, { disableValidation: true })
           if (begun.length < sources.length) waiting.push(delta)
-          else merged.unsafeOffer(delta)
+          else merged.offer(delta)
           return
         }
         case "Completed":
@@ -210,23 +210,22 @@ const merge = (sources: ReadonlyArray<Events>, n: number): Effect.Effect<Events,
           cachedTokens += event.usage.cachedTokens
           completed += 1
           if (completed < sources.length) return
-          merged.unsafeOffer(
+          merged.offer(
             new Completed({ seq: seq++, usage: new Usage({ promptTokens, completionTokens, cachedTokens }) })
           )
       }
     }
     const forward = (source: Events, offset: number) =>
-      StreamMailbox.forEachBatch(source, (events) =>
-        Effect.sync(() => {
-          for (const event of events) pass(event, offset)
-        })
-      )
+      StreamMailbox.forEachBatch(source, (events) => {
+        for (const event of events) pass(event, offset)
+        return Effect.void
+      })
     yield* Effect.forEach(sources, (source, index) => forward(source, index * n), {
       concurrency: "unbounded",
       discard: true
     }).pipe(
-      Effect.onExit((exit) => merged.done(exit)),
+      Effect.onExit((exit) => Effect.sync(() => merged.done(exit))),
       Effect.forkScoped
     )
-    return merged
+    return merged.mailbox
   })

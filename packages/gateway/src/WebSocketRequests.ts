@@ -4,7 +4,7 @@ import type { Kept } from "@helixflow/runtime/SessionStore"
 import { Cancelled, InvalidRequest, SessionNotFound, type StorageUnavailable } from "@helixflow/schema/Errors"
 import { SessionId } from "@helixflow/schema/Ids"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
-import type { SessionError, SessionEvent, Waiting } from "@helixflow/schema/SessionActor"
+import type { SessionError, Waiting } from "@helixflow/schema/SessionActor"
 import { ClientMessage, messageTypes } from "@helixflow/schema/WebSocketMessages"
 import { Cause, Clock, Effect, Either, type Fiber, Option, ParseResult, Scope } from "effect"
 import { Meter } from "./Admission.ts"
@@ -81,7 +81,7 @@ const write = (
       number++
     }
   }
-  return forEachBatch(generation, (events: Iterable<SessionEvent>) => {
+  return forEachBatch(generation, (events) => {
     let waiting: Waiting | undefined
     for (const event of events) {
       waiting = event._tag === "Waiting" ? event : undefined

@@ -83,7 +83,7 @@ class Actor {
 
   readonly stop = Effect.suspend(() => {
     this.#stopped = true
-    for (const mailbox of this.#streams) mailbox.unsafeDone(Exit.fail(this.#unreachable))
+    for (const mailbox of this.#streams) StreamMailbox.end(mailbox, Exit.fail(this.#unreachable))
     return Fiber.interruptAll(this.#fibers)
   })
 

@@ -28,9 +28,10 @@ import {
 import { unknownShortage } from "@helixflow/schema/MemoryShortage"
 import { type EngineChoice, type ModelSpec, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
-import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Scope, Stream } from "effect"
+import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Option, Scope, Stream } from "effect"
 import * as Latest from "./Latest.ts"
 import type { ServerSettings } from "./ServerSettings.ts"
+import * as StreamMailbox from "./StreamMailbox.ts"
 import { byAttributes, prefixCacheUsed } from "./Telemetry.ts"
 import * as WorkerProcess from "./WorkerProcess.ts"
 
@@ -50,7 +51,7 @@ export interface ReplicaOptions {
 }
 
 /** Where the tokens of a running sequence go. */
-type Sink = Mailbox.Mailbox<TokenBatch, Ending>
+type Sink = StreamMailbox.Inlet<TokenBatch, Ending>
 type Ending = WorkerLost | EngineFailed | ReplicaNotReady
 
 type Life =
@@ -117,7 +118,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     const sink = sinks.get(request)
     if (sink === undefined) return false
     sinks.delete(request)
-    sink.unsafeDone(exit)
+    sink.done(exit)
     if (sinks.size === 0) for (const resume of whenIdle) resume(Effect.void)
     return true
   }
@@ -154,7 +155,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
         Effect.sync(() => {
           for (const { batches, failures } of events) {
             for (const batch of batches) {
-              sinks.get(batch.request)?.unsafeOffer(batch)
+              sinks.get(batch.request)?.offer(batch)
               if (batch.finish !== null) settle(batch.request, Exit.void)
             }
             for (const { request, reason } of failures) {
@@ -294,7 +295,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     Generate: Effect.fn("ModelActor.Generate")(function* (sequence) {
       const worker = yield* whileServing
       // holds at most one completion
-      const sink: Sink = yield* Mailbox.make<TokenBatch, Ending>()
+      const sink: Sink = yield* StreamMailbox.inlet<TokenBatch, Ending>()
       sinks.set(sequence.request, sink)
       yield* Scope.addFinalizer(
         yield* Effect.scope,
@@ -305,7 +306,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
         )
       )
       yield* worker.Submit(sequence).pipe(Effect.catchTag("ActorUnreachable", workerLost))
-      return sink
+      return sink.mailbox
     }),
     Embed: Effect.fn("ModelActor.Embed")(function* (payload) {
       const worker = yield* whileServing

@@ -32,7 +32,7 @@ import {
   Started,
   Waiting
 } from "@helixflow/schema/SessionActor"
-import { Cause, Deferred, Effect, Exit, Fiber, Mailbox, Scope, Stream, Struct } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, type Mailbox, Scope, Struct } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import { affinityKey } from "./Affinity.ts"
 import * as Attempts from "./Attempts.ts"
@@ -40,6 +40,7 @@ import { keyOf } from "./Conversations.ts"
 import type { Subject } from "./Quarantine.ts"
 import * as SequenceProgress from "./SequenceProgress.ts"
 import * as SessionRecord from "./SessionRecord.ts"
+import * as StreamMailbox from "./StreamMailbox.ts"
 import { Attribute, byAttributes, continuationDuration } from "./Telemetry.ts"
 
 export interface SessionOptions extends Attempts.AttemptsOptions {
@@ -69,7 +70,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
   const { changed = () => undefined, record = SessionRecord.make(), session, whenUnheard = "cancel" } = options
   const scope = yield* Effect.scope
   const log = record.events
-  const subscribers = new Set<Mailbox.Mailbox<SessionEvent, SessionError>>()
+  const subscribers = new Set<StreamMailbox.Inlet<SessionEvent, SessionError>>()
   let life: Life = record.exit === null ? { _tag: "idle" } : { _tag: "ended", exit: record.exit }
   let prompt = record.prompt
   const wasRestored = prompt.length > 0
@@ -81,14 +82,14 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
 
   const publish = (event: SessionEvent) => {
     log.push(event)
-    for (const subscriber of subscribers) subscriber.unsafeOffer(event)
+    for (const subscriber of subscribers) subscriber.offer(event)
     changed()
   }
 
   const end = (exit: Exit.Exit<void, SessionError>) => {
     life = { _tag: "ended", exit }
     record.exit = exit
-    for (const subscriber of subscribers) subscriber.unsafeDone(exit)
+    for (const subscriber of subscribers) subscriber.done(exit)
     subscribers.clear()
     changed()
   }
@@ -105,15 +106,15 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
   const subscribe = (after: number): Effect.Effect<Mailbox.Mailbox<SessionEvent, SessionError>, never, Scope.Scope> =>
     Effect.uninterruptible(
       Effect.gen(function* () {
-        const mailbox = yield* Mailbox.make<SessionEvent, SessionError>()
-        mailbox.unsafeOfferAll(log.slice(after + 1))
-        if (life._tag === "ended") mailbox.unsafeDone(life.exit)
-        else subscribers.add(mailbox)
+        const inlet = yield* StreamMailbox.inlet<SessionEvent, SessionError>()
+        inlet.mailbox.unsafeOfferAll(log.slice(after + 1))
+        if (life._tag === "ended") inlet.done(life.exit)
+        else subscribers.add(inlet)
         yield* Scope.addFinalizer(
           yield* Effect.scope,
-          Effect.suspend(() => (subscribers.delete(mailbox) && subscribers.size === 0 ? unheard : Effect.void))
+          Effect.suspend(() => (subscribers.delete(inlet) && subscribers.size === 0 ? unheard : Effect.void))
         )
-        return mailbox
+        return inlet.mailbox
       })
     )
 
@@ -162,7 +163,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
           const enough = alone ? progress.tokens.length + proof : Number.POSITIVE_INFINITY
           const lost = (reason: string) => Effect.fail(new WorkerLost({ replica: id, reason, crashed: false }))
           progress.epoch = attempt
-          const receive = (batches: Iterable<TokenBatch>): Effect.Effect<void, WorkerLost | Attempts.Cleared> => {
+          const receive = (batches: ReadonlyArray<TokenBatch>): Effect.Effect<void, WorkerLost | Attempts.Cleared> => {
             for (const batch of batches) {
               const verdict = SequenceProgress.judge(progress, batch)
               if (verdict === "gap") return lost("tokens are missing")
@@ -215,9 +216,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
               grammar: request.grammar,
               cacheSalt: request.cacheSalt
             }
-            yield* Stream.runForEachChunk(replica.Generate(sequence), (batches) =>
-              Effect.suspend(() => receive(batches))
-            )
+            yield* StreamMailbox.forEachBatch(yield* StreamMailbox.fromStream(replica.Generate(sequence)), receive)
             if (progress.finish === null) yield* lost("the stream ended early")
           })
         })
