@@ -7,6 +7,8 @@ import { Schema } from "effect"
 export const ReplicaView = Schema.Struct({
   id: Schema.String,
   device: Schema.String,
+  /** The further devices of a model that is split. */
+  further_devices: Schema.Array(Schema.String),
   state: ReplicaState,
   active: Schema.Int,
   slots: Schema.Int,

@@ -20,9 +20,10 @@ const toView = ({ bundled, folder, keptLoaded, replicas, spec }: CatalogEntry): 
   policy: spec.policy,
   claim_bytes: spec.claim,
   weights_bytes: spec.weights,
-  replicas: replicas.map(({ active, device, lastFailure, pid, replica, rss, since, slots, state }) => ({
+  replicas: replicas.map(({ active, device, lastFailure, parts, pid, replica, rss, since, slots, state }) => ({
     id: replica,
     device,
+    further_devices: parts.map(({ device }) => device),
     state,
     active,
     slots,

@@ -38,7 +38,12 @@ const publicRows = (models: ReadonlyArray<Model>) => [
 
 /** Where a model runs, or that it does not. */
 const whereabouts = ({ replicas }: CatalogModel): string =>
-  replicas.map(({ active, device, slots, state }) => `${state} on ${device} ${active}/${slots}`).join(", ") || "-"
+  replicas
+    .map(({ active, device, further_devices, slots, state }) => {
+      const devices = [device, ...further_devices].join(" and ")
+      return `${state} on ${devices} ${active}/${slots}`
+    })
+    .join(", ") || "-"
 
 const catalogRows = (models: ReadonlyArray<CatalogModel>) => [
   ["MODEL", "TASK", "CONTEXT", "MEMORY", "LOADED"],

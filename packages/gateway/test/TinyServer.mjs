@@ -1,7 +1,10 @@
-/** A server of OpenAI's API as somebody else writes it: what a supervised program is tried with. `node TinyServer.mjs <port>` */
+/**
+ * A server of OpenAI's API as somebody else writes it: what a supervised program is tried with. `node TinyServer.mjs <port> [<devices>]`
+ * answers with its devices, if it is given some.
+ */
 import { createServer } from "node:http"
 
-const [port] = process.argv.slice(2)
+const [port, devices] = process.argv.slice(2)
 
 const read = async (request) => {
   let text = ""
@@ -13,7 +16,8 @@ const answers = {
   "/health": (_, response) => response.end("ready"),
   "/v1/chat/completions": async (request, response) => {
     const { messages, model, stream } = await read(request)
-    const content = `${process.pid} heard ${messages[0].content}`
+    const where = devices === undefined ? "" : ` on ${devices}`
+    const content = `${process.pid} heard ${messages[0].content}${where}`
     if (messages[0].content === "die") process.exit(3)
     if (stream === true) {
       response.writeHead(200, { "content-type": "text/event-stream" })

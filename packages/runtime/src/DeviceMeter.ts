@@ -25,11 +25,23 @@ export interface Measurement {
 }
 
 export interface DeviceMeter {
-  /** Reads the device now; `pids` are the processes that are asked about. */
+  /** Reads the device now; `pids` are the processes that are asked about, each with the group that it leads. */
   readonly read: (pids: ReadonlyArray<number>) => Effect.Effect<Measurement, MeterFailed>
   /** What of the device's claims no process has taken yet: others that share its memory leave it alone. */
   readonly promised: (bytes: number) => void
 }
+
+/** What each of these processes takes with the group that it leads, from what single ones take; those of which none takes anything are left out. */
+export const ofGroups = (
+  pids: ReadonlyArray<number>,
+  processes: ReadonlyMap<number, number>
+): ReadonlyMap<number, number> =>
+  new Map(
+    [...Machine.processGroups(pids)].flatMap(([pid, group]) => {
+      const taken = group.flatMap((member) => processes.get(member) ?? [])
+      return taken.length === 0 ? [] : [[pid, taken.reduce((sum, bytes) => sum + bytes, 0)] as const]
+    })
+  )
 
 /** For devices that nothing tells anything of: the ledger counts alone. */
 export const unread: DeviceMeter = {
@@ -71,8 +83,8 @@ export const forCpus = (names: ReadonlyArray<string>, root = "/"): ReadonlyMap<s
         for (const [other, bytes] of promises) if (other !== name) free -= bytes
         const processes = new Map<number, number>()
         const peaks = new Map<number, number>()
-        for (const pid of pids) {
-          const taken = Machine.processMemory(pid, root)
+        for (const [pid, group] of Machine.processGroups(pids, root)) {
+          const taken = Machine.groupMemory(group, root)
           if (taken === null) continue
           processes.set(pid, taken.owned)
           peaks.set(pid, taken.peak)

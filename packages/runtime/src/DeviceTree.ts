@@ -4,14 +4,15 @@
  *     device (rest_for_one)
  *     ├── gpu                    the GpuActor: without its ledger nothing on the device can be trusted, so all below restarts
  *     └── replicas (one_for_one)
- *         └── replica            (one_for_one, temporary: one that keeps failing gives up alone)
- *             └── model          the ModelActor and its worker process
+ *         ├── replica            (one_for_one, temporary: one that keeps failing gives up alone)
+ *         │   └── model          the ModelActor and its worker process
+ *         └── part               of a replica of another device that is split: ends it with this device, and ends with it
  */
 import type { Device } from "@helixflow/schema/Device"
-import { ModelReplaced, WorkerLost } from "@helixflow/schema/Errors"
+import { ActorUnreachable, ModelReplaced, WorkerLost } from "@helixflow/schema/Errors"
 import { GpuActor } from "@helixflow/schema/GpuActor"
 import { ChildId, Millis } from "@helixflow/schema/Ids"
-import { ReplicaStatus } from "@helixflow/schema/Model"
+import { partsOf, type ReplicaPart, ReplicaStatus } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Clock, Deferred, Effect, FiberId, Stream } from "effect"
@@ -93,6 +94,8 @@ export const deviceChild = (device: Device, directory: Directory, policy: Restar
  */
 export const replicaChild = (options: Model.ReplicaOptions, directory: Directory, guard: DeviceGuard.DeviceGuard) => {
   const replaced = Deferred.unsafeMake<never, ModelReplaced>(FiberId.none)
+  const lost = Deferred.unsafeMake<never, ActorUnreachable>(FiberId.none)
+  const gone = Deferred.unsafeMake<void>(FiberId.none)
   const spec = Supervisor.asChild({
     id: ChildId.make(options.replica),
     restart: "temporary",
@@ -100,17 +103,15 @@ export const replicaChild = (options: Model.ReplicaOptions, directory: Directory
       // when the replica is given up, or was stopped, its worker is gone and its memory free
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
-          const gpu = yield* directory.gpus.find(options.device)
-          yield* gpu.Release({ reservation: options.reservation })
-        }).pipe(
-          // the device's ledger is gone, and the claim with it
-          Effect.catchTag("ActorUnreachable", () => Effect.void),
-          Effect.ignoreLogged,
-          Effect.zipRight(
-            Effect.flatMap(absent(options), (status) => observe(directory, { devices: [], replicas: [status] }))
-          )
-        )
+          yield* Effect.forEach(partsOf(options), (part) => release(directory, part), { discard: true })
+          yield* observe(directory, { devices: [], replicas: [yield* absent(options)] })
+          yield* Deferred.succeed(gone, undefined)
+        })
       )
+      for (const { device, reservation } of options.parts) {
+        const { supervisor } = yield* directory.replicaSupervisors.find(device)
+        yield* supervisor.startChild(partChild(ChildId.make(reservation), lost, gone))
+      }
       const supervisor = yield* inTree(directory, { name: options.replica, strategy: "one_for_one" })
       yield* supervisor.startChild(modelChild(options, directory, replaced))
       return supervisor
@@ -121,11 +122,34 @@ export const replicaChild = (options: Model.ReplicaOptions, directory: Directory
     start: Effect.map(spec.start, (run) =>
       Effect.raceFirst(
         Effect.tapError(run, () => guard.gaveUp(options.replica)),
-        Deferred.await(replaced)
+        Effect.raceFirst(Deferred.await(replaced), Deferred.await(lost))
       )
     )
   }
 }
+
+/** On a further device of a replica: when that goes, so does the replica, and it is waited for until its process is gone. */
+const partChild = (id: ChildId, lost: Deferred.Deferred<never, ActorUnreachable>, gone: Deferred.Deferred<void>) => ({
+  id,
+  restart: "temporary" as const,
+  shutdownMillis: Number.POSITIVE_INFINITY,
+  start: Effect.as(
+    Effect.addFinalizer(() =>
+      Effect.zipRight(
+        Deferred.fail(lost, new ActorUnreachable({ actor: id, reason: "the device with this part is gone" })),
+        Deferred.await(gone)
+      )
+    ),
+    Deferred.await(gone)
+  )
+})
+
+const release = (directory: Directory, { device, reservation }: ReplicaPart) =>
+  Effect.flatMap(directory.gpus.find(device), (gpu) => gpu.Release({ reservation })).pipe(
+    // the device's ledger is gone, and the claim with it
+    Effect.catchTag("ActorUnreachable", () => Effect.void),
+    Effect.ignoreLogged
+  )
 
 const modelChild = (
   options: Model.ReplicaOptions,
@@ -158,15 +182,21 @@ const startModel = Effect.fnUntraced(function* (options: Model.ReplicaOptions, d
   return replica.lost
 })
 
-/** Lets the device know which process fills the replica's claim. */
-const occupy = (directory: Directory, { device, pid, reservation }: ReplicaStatus) =>
-  pid === null
-    ? Effect.void
-    : Effect.flatMap(directory.gpus.find(device), (gpu) => gpu.Occupy({ reservation, pid })).pipe(
+/** Lets the devices know which process fills the replica's claims. */
+const occupy = (directory: Directory, { pid, ...replica }: ReplicaStatus) => {
+  if (pid === null) return Effect.void
+  const all = partsOf(replica)
+  return Effect.forEach(
+    all,
+    ({ device, reservation }) =>
+      Effect.flatMap(directory.gpus.find(device), (gpu) => gpu.Occupy({ reservation, pid, devices: all.length })).pipe(
         // the claim is gone, or the ledger with it: so will the replica be
         Effect.catchTag("ReservationNotFound", "ActorUnreachable", () => Effect.void),
         Effect.ignoreLogged
-      )
+      ),
+    { discard: true }
+  )
+}
 
 /** What is said last of a replica. */
 const absent = (options: Model.ReplicaOptions) =>
@@ -178,6 +208,7 @@ const absent = (options: Model.ReplicaOptions) =>
         device: options.device,
         model: options.model.id,
         reservation: options.reservation,
+        parts: options.parts,
         revision: options.model.revision,
         state: "absent",
         active: 0,

@@ -128,9 +128,10 @@ export const findGpus = ({ nvidiaSmi, nvml, visible }: GpuSources): Effect.Effec
 const gpuMeter = (inventory: GpuInventory, uuid: string): DeviceMeter.DeviceMeter => ({
   read: (pids) =>
     Effect.map(inventory.read(uuid), (measured) => {
+      const processes = measured.processes && DeviceMeter.ofGroups(pids, measured.processes)
       // in a container the driver may number processes as the host does: then none of ours is there
-      const known = pids.length === 0 || pids.some((pid) => measured.processes?.has(pid) === true)
-      return known ? measured : { ...measured, processes: null }
+      const known = pids.length === 0 || (processes !== null && processes.size > 0)
+      return { ...measured, processes: known ? processes : null }
     }),
   promised: () => {}
 })

@@ -10,15 +10,14 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { createServer } from "node:net"
 import { EngineFailed, LoadFailed, WorkerLost } from "@helixflow/schema/Errors"
 import { LoadedModel } from "@helixflow/schema/Generation"
-import { Bytes, Millis } from "@helixflow/schema/Ids"
-import { type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, type DeviceId, Millis } from "@helixflow/schema/Ids"
+import { partsOf, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import { Clock, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Schedule, Scope } from "effect"
 import * as Latest from "./Latest.ts"
 import * as Machine from "./Machine.ts"
 import type { ReplicaOptions } from "./ModelActor.ts"
 import * as Orphans from "./Orphans.ts"
-import type { ServerSettings } from "./ServerSettings.ts"
 import { workerEnvironment } from "./WorkerProcess.ts"
 
 /** How often it is asked whether it is ready, and later whether it still is. */
@@ -56,6 +55,12 @@ const stop = (child: ChildProcess, exited: Effect.Effect<unknown>) =>
     Effect.zipRight(exited)
   )
 
+/** Bytes that a server and what it has started take. */
+const memoryOf = (pid: number): number => Machine.groupMemory(Machine.processGroups([pid]).get(pid) ?? [])?.owned ?? 0
+
+/** `local/cuda:1` -> `cuda:1` */
+const localName = (id: DeviceId): string => id.slice(id.indexOf("/") + 1)
+
 const answers = (url: string): Effect.Effect<boolean> =>
   Effect.tryPromise((signal) => fetch(url, { signal })).pipe(
     Effect.tap((response) => Effect.promise(async () => response.body?.cancel())),
@@ -65,7 +70,10 @@ const answers = (url: string): Effect.Effect<boolean> =>
   )
 
 /** The handlers of a replica, and what its supervisor waits for: as `ModelActor.make`. */
-export const make = Effect.fnUntraced(function* (options: ReplicaOptions, settings: ServerSettings) {
+export const make = Effect.fnUntraced(function* (
+  options: ReplicaOptions,
+  settings: NonNullable<ReplicaOptions["server"]>
+) {
   const { model, replica } = options
   const scope = yield* Effect.scope
   const lost = yield* Deferred.make<never, WorkerLost>()
@@ -77,6 +85,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions, settin
       device: options.device,
       model: model.id,
       reservation: options.reservation,
+      parts: options.parts,
       revision: model.revision,
       state: "absent",
       active: 0,
@@ -97,7 +106,11 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions, settin
     const startedAt = yield* Clock.currentTimeMillis
     const failed = (reason: string) => new LoadFailed({ model: model.id, reason, file: null })
     const port = yield* freePort
-    const fill = (text: string) => text.replaceAll("{port}", String(port))
+    const devices = partsOf(options).map(({ device }) => device)
+    const fill = (text: string) =>
+      text.replaceAll("{port}", String(port)).replaceAll("{devices}", devices.map(localName).join(","))
+    // programs that know nothing of ours see no others
+    const visible = settings.gpus.length === 0 ? {} : { CUDA_VISIBLE_DEVICES: settings.gpus.join(",") }
     const [program, ...args] = settings.command
     const exit = yield* Deferred.make<string>()
     const child = yield* Effect.acquireRelease(
@@ -107,7 +120,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions, settin
           cwd: options.path,
           // a group of its own, so that what it starts can be ended with it
           detached: true,
-          env: { ...workerEnvironment(), ...Object.fromEntries(env) },
+          env: { ...workerEnvironment(), ...visible, ...Object.fromEntries(env) },
           stdio: ["ignore", 2, 2]
         })
         child.once("error", ({ message }) => Deferred.unsafeDone(exit, Effect.succeed(message)))
@@ -133,7 +146,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions, settin
     yield* Effect.repeat(ready, { until: (ready) => ready, schedule: Schedule.spaced(readyInterval) }).pipe(
       Effect.raceFirst(Effect.flatMap(exited, (reason) => failed(`its server ended: ${reason}`)))
     )
-    const rss = Bytes.make(pid === null ? 0 : (Machine.processMemory(pid)?.owned ?? 0))
+    const rss = Bytes.make(pid === null ? 0 : memoryOf(pid))
     yield* become("ready", { pid, rss, url: origin + settings.base, lastFailure: null })
 
     const silent = Effect.iterate(0, {

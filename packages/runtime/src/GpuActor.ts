@@ -21,6 +21,11 @@ export interface GpuOptions {
 /** How often claims that nobody asks about are looked at. A due claim never counts in an answer, whatever this is. */
 const sweepInterval = "1 second"
 
+interface Occupant {
+  readonly pid: number
+  readonly devices: number
+}
+
 /**
  * What of a device's used memory is whose, where it can't tell processes apart: all beyond what was used before anything of ours ran
  * (`before`) is shared out over our claims, none of which is given more than it claimed.
@@ -42,8 +47,8 @@ export const make = Effect.fnUntraced(function* (
   // versions go on from those of an earlier life, so that news of it is known to be old
   const state = yield* Latest.make(Ledger.empty(device, yield* Clock.currentTimeMillis))
   const gauges = deviceGauges(device)
-  /** The processes that fill the claims. */
-  const occupants = new Map<ReservationId, number>()
+  /** The processes that fill the claims, and over how many devices each is spread. */
+  const occupants = new Map<ReservationId, Occupant>()
   /** Processes whose claims are resident, and the most that they were seen to have. */
   const peaks = new Map<number, number>()
   let reading: DeviceReading | null = null
@@ -59,20 +64,31 @@ export const make = Effect.fnUntraced(function* (
     return { free: ledger.free }
   }
 
+  /** GPUs say what a process has of each; the memory of CPU devices is one, and nothing says which part of it is whose. */
+  const shareOf = ({ devices }: Occupant, taken: number): number =>
+    device.kind === "cpu" ? Math.ceil(taken / devices) : taken
+
   const observed = ({ processes, used }: Measurement): ReadonlyMap<ReservationId, number> => {
     const ledger = state.get()
     // the first look is before anything of ours can run
     usedBefore ??= used
     if (processes !== null) {
-      return new Map([...occupants].map(([reservation, pid]) => [reservation, processes.get(pid) ?? 0]))
+      return new Map(
+        [...occupants].map(([reservation, occupant]) => [
+          reservation,
+          shareOf(occupant, processes.get(occupant.pid) ?? 0)
+        ])
+      )
     }
     const claims = [...occupants.keys()].flatMap((reservation) => Ledger.claim(ledger, reservation) ?? [])
     return attribute(claims, used, usedBefore)
   }
 
+  const pids = () => Array.from(occupants.values(), ({ pid }) => pid)
+
   const tellPeaks = Effect.fnUntraced(function* (measured: Measurement) {
     if (onPeak === undefined) return
-    for (const [reservation, pid] of occupants) {
+    for (const [reservation, { pid }] of occupants) {
       const claim = Ledger.claim(state.get(), reservation)
       const peak = measured.peaks?.get(pid) ?? measured.processes?.get(pid)
       if (claim?.state !== "resident" || peak === undefined || peak === 0) continue
@@ -81,13 +97,13 @@ export const make = Effect.fnUntraced(function* (
       peaks.set(pid, peak)
       yield* onPeak(claim.owner, peak, known === undefined)
     }
-    const living = new Set(occupants.values())
+    const living = new Set(pids())
     for (const pid of peaks.keys()) if (!living.has(pid)) peaks.delete(pid)
   })
 
   /** Reads the device. What it can't say now is believed to be as it was. */
   const look = Effect.gen(function* () {
-    const measured = yield* meter.read([...occupants.values()])
+    const measured = yield* meter.read(pids())
     const at = Millis.make(yield* Clock.currentTimeMillis)
     const free = Bytes.make(measured.figures.free, { disableValidation: true })
     reading = new DeviceReading({ ...measured.figures, at, free }, { disableValidation: true })
@@ -132,9 +148,9 @@ export const make = Effect.fnUntraced(function* (
       // before requests take of it
       if (step.state === "resident" && occupants.has(step.reservation)) yield* lookAgain
     }),
-    Occupy: Effect.fn("GpuActor.Occupy")(function* ({ pid, reservation }) {
+    Occupy: Effect.fn("GpuActor.Occupy")(function* ({ devices, pid, reservation }) {
       if (Ledger.claim(state.get(), reservation) === undefined) return yield* new ReservationNotFound({ reservation })
-      occupants.set(reservation, pid)
+      occupants.set(reservation, { pid, devices })
       yield* lookAgain
     }),
     Release: Effect.fn("GpuActor.Release")(function* ({ reservation }) {

@@ -114,6 +114,7 @@ export const make = ({
           replica: id,
           device: device.value,
           reservation,
+          parts: [],
           model,
           path: folder,
           engine,

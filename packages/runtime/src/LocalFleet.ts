@@ -2,7 +2,7 @@
 import type { Fleet } from "@helixflow/scheduler/Fleet"
 import { LoadFailed, ModelReplaced } from "@helixflow/schema/Errors"
 import { ChildId, type DeviceId, deviceOf } from "@helixflow/schema/Ids"
-import type { ModelSpec } from "@helixflow/schema/Model"
+import { type ModelSpec, partsOf } from "@helixflow/schema/Model"
 import { type Context, Effect } from "effect"
 import { replicaChild } from "./DeviceTree.ts"
 import type { Directory } from "./Directory.ts"
@@ -44,23 +44,28 @@ export const make = ({
     reserve: (device, claim) => onDevice(device, (gpu) => gpu.Reserve(claim)),
     commit: (device, step) => onDevice(device, (gpu) => gpu.Commit(step)),
     release: (device, reservation) => onDevice(device, (gpu) => gpu.Release({ reservation })),
-    startReplica: ({ device, model, replica, reservation }) =>
+    startReplica: ({ device, model, parts, replica, reservation }) =>
       Effect.gen(function* () {
         const stored = yield* store.find(model.id)
         const { guard, supervisor } = yield* Effect.mapError(
           directory.replicaSupervisors.find(device),
           () => new LoadFailed({ model: model.id, reason: `${device} is out of service`, file: null })
         )
+        const served = Effect.forEach(partsOf({ device, reservation, parts }), ({ device }) =>
+          onDevice(device, (gpu) => gpu.Status())
+        )
+        const gpus = stored.server === null ? [] : (yield* served).flatMap(({ device }) => device.uuid ?? [])
         // spares a worker that would only find out the same
         if (yield* isReplaced(stored.folder, model.revision)) return yield* new ModelReplaced({ model: model.id })
         const options = {
           replica,
           device,
           reservation,
+          parts,
           model,
           path: stored.folder,
           engine: stored.engine,
-          server: stored.server,
+          server: stored.server && { ...stored.server, gpus },
           threads: stored.threads ?? threads,
           worker
         }

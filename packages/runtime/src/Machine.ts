@@ -110,6 +110,39 @@ export const cpus = (root = "/", machine = os.availableParallelism()): number =>
 
 export const machine = (root = "/"): Machine => ({ cpus: cpus(root), memory: memory(root).total })
 
+/** The group of a process; null for one that is gone. */
+const groupOf = (pid: number | string, root: string): number | null => {
+  const text = read(path.join(root, `proc/${pid}/stat`))
+  // the program's name, in parentheses, may have any character; behind it come the state, the parent and the group
+  const group = text?.slice(text.lastIndexOf(")") + 2).split(" ")[2]
+  return group === undefined ? null : Number(group)
+}
+
+/** Each of these processes with those of the group that it leads; alone where it leads none. */
+export const processGroups = (pids: ReadonlyArray<number>, root = "/"): ReadonlyMap<number, ReadonlyArray<number>> => {
+  const groups = new Map(pids.map((pid) => [pid, [pid]]))
+  const leaders = new Set(pids.filter((pid) => groupOf(pid, root) === pid))
+  if (leaders.size === 0) return groups
+  for (const entry of fs.readdirSync(path.join(root, "proc"))) {
+    if (!/^\d+$/.test(entry)) continue
+    const leader = groupOf(entry, root)
+    if (leader !== null && leaders.has(leader) && Number(entry) !== leader) groups.get(leader)?.push(Number(entry))
+  }
+  return groups
+}
+
+/**
+ * What a process and those of the group that it leads have together. The peak of several is not known, as they need not have had theirs at
+ * one time: then it is what they have now. Null for a process that is gone.
+ */
+export const groupMemory = (pids: ReadonlyArray<number>, root = "/"): ProcessMemory | null => {
+  const taken = pids.flatMap((pid) => processMemory(pid, root) ?? [])
+  const [first] = taken
+  if (first === undefined || taken.length === 1) return first ?? null
+  const owned = taken.reduce((sum, { owned }) => sum + owned, 0)
+  return { owned, peak: Math.max(first.peak, owned) }
+}
+
 /** Null for a process that is gone, and where the kernel has no `/proc`. */
 export const processMemory = (pid: number, root = "/"): ProcessMemory | null => {
   const text = read(path.join(root, `proc/${pid}/status`))

@@ -26,7 +26,13 @@ import {
   type ReservationId
 } from "@helixflow/schema/Ids"
 import { unknownShortage } from "@helixflow/schema/MemoryShortage"
-import { type EngineChoice, type ModelSpec, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
+import {
+  type EngineChoice,
+  type ModelSpec,
+  type ReplicaPart,
+  type ReplicaState,
+  ReplicaStatus
+} from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import { Clock, Data, Deferred, Effect, ExecutionStrategy, Exit, Option, Scope, Stream } from "effect"
 import * as Latest from "./Latest.ts"
@@ -39,12 +45,14 @@ export interface ReplicaOptions {
   readonly replica: ReplicaId
   readonly device: DeviceId
   readonly reservation: ReservationId
+  /** The parts on further devices, where the model is split. */
+  readonly parts: ReadonlyArray<ReplicaPart>
   readonly model: ModelSpec
   /** The model's folder. */
   readonly path: string
   readonly engine: EngineChoice
-  /** The program that serves the model, where no engine of ours does. */
-  readonly server: ServerSettings | null
+  /** The program that serves the model, where no engine of ours does, and what the driver calls the GPUs that it has. */
+  readonly server: (ServerSettings & { readonly gpus: ReadonlyArray<string> }) | null
   /** Threads of one operator of the engine. */
   readonly threads: number
   readonly worker: Omit<WorkerProcess.SpawnOptions, "replica">
@@ -91,6 +99,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
       device: options.device,
       model: model.id,
       reservation: options.reservation,
+      parts: options.parts,
       revision: model.revision,
       state: "absent",
       active: 0,

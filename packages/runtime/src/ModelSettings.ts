@@ -41,6 +41,17 @@ const DeviceName = Schema.String.pipe(
   })
 )
 
+/** `2` is over two devices, on which a part takes its share of the memory and no more. */
+const Split = Schema.transform(
+  Schema.Union(Count, Schema.Struct({ devices: Count, overhead: Amount })),
+  Schema.Struct({ devices: Count, overhead: Schema.Number }),
+  {
+    strict: true,
+    decode: (asked) => (typeof asked === "number" ? { devices: asked, overhead: 0 } : asked),
+    encode: (split) => split
+  }
+)
+
 /** What a model asks of its devices. */
 export const PlacingSettings = Schema.Struct({
   /** Only devices of this kind. */
@@ -52,7 +63,9 @@ export const PlacingSettings = Schema.Struct({
   /** No two replicas on one device. */
   spread: Schema.optionalWith(Schema.Boolean, { default: () => false }),
   /** Models that it shares no device with. */
-  notBeside: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] })
+  notBeside: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] }),
+  /** Over how many devices each replica is split, or that and what a part takes besides its share of the memory. */
+  split: Schema.optionalWith(Split, { default: () => ({ devices: 1, overhead: 0 }) })
 })
 const anywhere = Schema.decodeSync(PlacingSettings)({})
 
@@ -140,7 +153,8 @@ export const toSpec = (
     context,
     slots,
     weights: bytes(settings.memory ?? files.weights + (files.kvPerToken > 0 ? sequenceBytes(slots) : 0)),
-    declared: settings.memory !== undefined,
+    // what a program of its own takes, its operator has said
+    declared: settings.memory !== undefined || files.external === true,
     kvPerToken: bytes(files.kvPerToken),
     prefixCache: bytes(settings.prefixCache ?? Math.min(defaultPrefixCache, files.kvPerToken * context * slots)),
     replicas: settings.replicas.max,
@@ -162,7 +176,9 @@ const placingOf = ({ placing, replicas }: ModelSettings): Placing =>
     name: placing.name ?? null,
     devices: Option.getOrElse(placing.devices, () => []),
     spread: placing.spread,
-    notBeside: placing.notBeside
+    notBeside: placing.notBeside,
+    split: placing.split.devices,
+    partOverhead: bytes(placing.split.overhead)
   })
 
 const bytes = (amount: number): Bytes => ModelSpec.fields.weights.make(Math.ceil(amount))

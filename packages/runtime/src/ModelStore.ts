@@ -31,6 +31,8 @@ export interface RefusedModel {
   readonly error: LoadFailed
 }
 
+const settingsFile = "helixflow.json"
+
 /** Folders below a models directory that are looked at: `name`, `org/name`, `org/name/version`. */
 const maxDepth = 3
 
@@ -311,6 +313,7 @@ const modelFolders = (directory: string, depth: number): ReadonlyArray<string> =
 const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read =>
   Either.flatMap(readSettings(folder, name), (settings) => {
     if (fs.existsSync(path.join(folder, ServerSettings.fileName))) return readServed(folder, name, settings, policy)
+    if (settings.placing.split.devices > 1) return Either.left(notSplit(folder, name))
     return Either.try({
       try: () => {
         const files = describeFor(folder, name, [...kinds])
@@ -330,6 +333,14 @@ const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read
       catch: (error) =>
         error instanceof LoadFailed ? error : new LoadFailed({ model: name, reason: String(error), file: folder })
     })
+  })
+
+const notSplit = (folder: string, name: ModelId) =>
+  new LoadFailed({
+    model: name,
+    reason:
+      "`placing.split`: ONNX Runtime computes a model on one device; only a program of its own (`server.json`) can be split over several",
+    file: path.join(folder, settingsFile)
   })
 
 /** Seconds since the epoch. */
@@ -379,7 +390,7 @@ const describeFor = (folder: string, name: ModelId, [first = "cpu", ...others]: 
 }
 
 const readSettings = (folder: string, name: ModelId): Either.Either<ModelSettings.ModelSettings, LoadFailed> => {
-  const file = path.join(folder, "helixflow.json")
+  const file = path.join(folder, settingsFile)
   if (!fs.existsSync(file)) return Either.right(ModelSettings.defaults)
   return Either.mapLeft(ModelSettings.decode(fs.readFileSync(file, "utf8")), malformed(name, file))
 }

@@ -6,13 +6,16 @@ import { Amount } from "./ModelSettings.ts"
 const HttpPath = Schema.String.pipe(Schema.pattern(/^\/[!-~]*$/, { message: () => "must be a path such as /health" }))
 
 export const ServerSettings = Schema.Struct({
-  /** The program, found as a shell finds it, and its arguments. `{port}` in them is the port that it has to listen on. */
+  /**
+   * The program, found as a shell finds it, and its arguments. `{port}` in them is the port that it has to listen on, `{devices}` the
+   * devices that it has, e.g. `cuda:0,cuda:1`.
+   */
   command: Schema.NonEmptyArray(Schema.NonEmptyString),
-  /** Further variables of its environment; `{port}` as above. */
+  /** Further variables of its environment; `{port}` and `{devices}` as above. */
   env: Schema.optionalWith(Schema.Record({ key: Schema.NonEmptyString, value: Schema.String }), {
     default: () => ({})
   }),
-  /** What it takes of its device's memory, e.g. `"6GiB"`. */
+  /** What it takes of its device's memory, or of all its devices' where it is split, e.g. `"6GiB"`. */
   memory: Amount,
   task: Schema.optionalWith(ModelTask, { default: () => "text-generation" as const }),
   /** Most tokens of a sequence. */

@@ -19,7 +19,7 @@ const claim = (name: string, bytes: number) => ({
 })
 
 /** A device of 100 bytes whose state the test sets. */
-const gpu = Effect.gen(function* () {
+const gpuOf = Effect.fnUntraced(function* (device: Device) {
   const is = {
     free: 100,
     processes: new Map<number, number>() as Map<number, number> | null,
@@ -43,6 +43,8 @@ const gpu = Effect.gen(function* () {
   const free = Effect.map(client.Status(), (status) => Number(status.free))
   return { is, client, free }
 })
+const gpu = gpuOf(device)
+const cpu = gpuOf(new Device({ ...device, id: DeviceId.make("n/cpu:0"), kind: "cpu" }))
 
 describe("a device that is read", () => {
   it.scoped("refuses memory that strangers have, with the figures", () =>
@@ -85,6 +87,22 @@ describe("a device that is read", () => {
       is.processes?.set(7, 70)
       yield* TestClock.adjust("2 seconds")
       assert.strictEqual(yield* free, 30)
+    })
+  )
+
+  it.scoped("counts what a process has of this device alone, where it is spread over several", () =>
+    Effect.gen(function* () {
+      for (const [device, left] of [
+        [gpu, 50],
+        [cpu, 75]
+      ] as const) {
+        const { client, free, is } = yield* device
+        yield* client.Reserve(claim("a", 20))
+        is.processes?.set(7, 50)
+        yield* client.Occupy({ reservation: id("a"), pid: 7, devices: 2 })
+        // a GPU says what is on it; the machine says what the process has of all of its memory
+        assert.strictEqual(yield* free, left)
+      }
     })
   )
 

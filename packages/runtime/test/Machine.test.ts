@@ -96,6 +96,30 @@ describe("a process's memory", () => {
     })
   })
 
+  it("is that of all it has started, where it leads a group", () => {
+    const stat = (pid: number, group: number) => `${pid} (a (b) c) S 1 ${group} 1 0`
+    const status = (peak: number, owned: number) => `VmHWM: ${peak} kB\nRssAnon: ${owned} kB\n`
+    const root = machine({
+      "proc/7/stat": stat(7, 7),
+      "proc/7/status": status(500, 300),
+      "proc/8/stat": stat(8, 7),
+      "proc/8/status": status(90, 40),
+      "proc/9/stat": stat(9, 3),
+      "proc/10/stat": stat(10, 9)
+    })
+    const groups = Machine.processGroups([7, 9, 11], root)
+    assert.deepStrictEqual(
+      [...groups],
+      [
+        [7, [7, 8]],
+        [9, [9]],
+        [11, [11]]
+      ]
+    )
+    assert.deepStrictEqual(Machine.groupMemory([7, 8], root), { owned: 340 * kB, peak: 500 * kB })
+    assert.isNull(Machine.groupMemory([11], root))
+  })
+
   it("is unknown of one that is gone", () => assert.isNull(Machine.processMemory(7, machine({}))))
 
   it.skipIf(process.platform !== "linux")("is read of this very process", () => {

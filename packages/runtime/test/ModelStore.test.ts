@@ -89,6 +89,19 @@ describe("the model store", () => {
     assert.match(refusedFor({ placing: { kind: "tpu" } }), /`placing.kind`/)
     assert.match(refusedFor({ placing: { beside: ["x"] } }), /`placing.beside`/)
     assert.match(refusedFor({ policy: "random" }), /`policy`/)
+    assert.match(refusedFor({ placing: { split: 0 } }), /`placing.split`/)
+  })
+
+  it("splits a program of its own over devices, and refuses to split a model of ONNX Runtime", () => {
+    settings(chat("one"), { placing: { split: 2 } })
+    const served = path.join(root, "served")
+    fs.mkdirSync(served)
+    fs.writeFileSync(path.join(served, "server.json"), JSON.stringify({ command: ["s"], memory: 1000, context: 8 }))
+    settings(served, { placing: { split: { devices: 4, overhead: "1KiB" } } })
+    const { models, refused } = scan([root])
+    assert.match(refused.get("one")?.message ?? "", /`placing.split`: ONNX Runtime computes a model on one device/)
+    const spec = models.get("served")?.spec
+    assert.deepStrictEqual([spec?.placing.split, Number(spec?.claim)], [4, 250 + 1024])
   })
 
   it("lets a model's operator choose what computes it", () => {

@@ -71,7 +71,7 @@ export interface Standing {
   readonly alone: boolean
   /** Replicas that failed and were not restarted in time: a load takes them away. */
   readonly abandoned: ReadonlyArray<ReplicaId>
-  readonly reasons: ReadonlyArray<readonly [DeviceId, Reason]>
+  readonly reasons: ReadonlyArray<readonly [ReadonlyArray<DeviceId>, Reason]>
   readonly until: number
 }
 
@@ -86,7 +86,7 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
   const asked = revision ?? spec.revision
   const current = { ready: 0, usable: [] as FleetView.ReplicaEntry[], excluded: [] as FleetView.ReplicaEntry[] }
   const outdated: typeof current = { ready: 0, usable: [], excluded: [] }
-  const reasons: Array<readonly [DeviceId, Reason]> = []
+  const reasons: Array<readonly [ReadonlyArray<DeviceId>, Reason]> = []
   const abandoned: Array<ReplicaId> = []
   let coming = false
   let live = 0
@@ -99,7 +99,7 @@ export const standing = (view: FleetView.FleetView, query: Query, now: number, o
       coming ||= revision === spec.revision && FleetView.stateOf(entry) === "loading"
       continue
     }
-    const because = (reason: Reason) => reasons.push([entry.status.device, reason])
+    const because = (reason: Reason) => reasons.push([FleetView.devicesOf(entry), reason])
     const barred = not.includes(id) && !isFresh(entry, query)
     // what was begun with files that were replaced may go on where they are left, until that is gone
     const lingers = revision !== null && revision !== spec.revision && entry.life === "stopping"

@@ -77,10 +77,12 @@ interface Piece extends Wanted {
 
 /**
  * Its streams continue elsewhere, or it has no requests: those of a program of its own can't be continued, nor those that were begun with
- * files that were replaced. What fails or drains is no business of ours.
+ * files that were replaced. What fails or drains is no business of ours. What is split over several devices stays on them.
  */
 const isMovable = (entry: FleetView.ReplicaEntry, spec: ModelSpec): boolean =>
   entry.life === "running" &&
+  spec.placing.split === 1 &&
+  entry.status.parts.length === 0 &&
   FleetView.stateOf(entry) === "ready" &&
   (entry.taken === 0 || (!spec.external && entry.status.revision === spec.revision))
 
@@ -126,7 +128,7 @@ const look = (view: FleetView.FleetView): ReadonlyArray<Place> => {
         spec,
         takes: spec.claim,
         failures: FleetView.failuresOf(view, spec.id),
-        leaves: FleetView.bytesOf(view, replica),
+        leaves: FleetView.bytesOn(view, replica, place.id),
         cost: FleetView.reloadMillisOf(view, replica),
         rank: place.pieces.size,
         moved: false
@@ -248,9 +250,11 @@ class Search {
 
 /**
  * The cheapest moves after which the model fits on a device, if there are some that cost less than `limit` (milliseconds of loading);
- * undefined where memory is short altogether, or a device that it asks for has enough of it and is only not to be had now.
+ * undefined where memory is short altogether, a device that it asks for has enough of it and is only not to be had now, or the model is
+ * split: several devices would have to be vacated.
  */
 export const plan = (view: FleetView.FleetView, spec: ModelSpec, limit: number, now: number): Plan | undefined => {
+  if (spec.placing.split > 1) return undefined
   const places = look(view)
   const wanted: Wanted = { spec, takes: spec.claim, failures: FleetView.failuresOf(view, spec.id) }
   const asked = places.filter(

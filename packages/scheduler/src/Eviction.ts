@@ -22,9 +22,10 @@ export type Rank = 0 | 1 | 2 | 3
 interface Victim {
   readonly id: ReplicaId
   readonly model: ModelId
+  /** Bytes that it frees on the device. */
   readonly bytes: number
   readonly rank: Rank
-  /** `ReplicaEntry.value`. */
+  /** What is lost with it for each of these bytes: `ReplicaEntry.value`, and more where it leaves other devices too. */
   readonly value: number
 }
 
@@ -57,9 +58,9 @@ const staysUntil = (
 }
 
 /** Lets no more replicas of a model leave than are beyond those that are kept; counts each that it lets. */
-const surplusOf = (view: FleetView.FleetView, leaving: ReadonlyArray<Victim>) => {
+const surplusOf = (view: FleetView.FleetView, leaving: ReadonlyArray<Pick<Victim, "model" | "rank">>) => {
   const left = new Map<ModelId, number>()
-  const take = ({ model, rank }: Victim): boolean => {
+  const take = ({ model, rank }: Pick<Victim, "model" | "rank">): boolean => {
     const kept = FleetView.model(view, model)?.placing.minReplicas ?? 0
     if (kept === 0 || rank === 0) return true
     const more = left.get(model) ?? FleetView.replicasOf(view, model).length - kept
@@ -81,6 +82,8 @@ export interface Room {
   readonly upTo: Rank
   /** Those that have to leave whatever the memory. */
   readonly must: ReadonlyArray<ReplicaId>
+  /** Those that leave another device for the same load, so that they are lost already. */
+  readonly leaving?: ReadonlyArray<ReplicaId>
   readonly wanted: Wanted
 }
 
@@ -107,12 +110,15 @@ const lossOf = (victims: ReadonlyArray<Victim>): number =>
 
 /** The replicas to evict to make the room. Those that are kept loaded stay. */
 export const evict = (view: FleetView.FleetView, room: Room, now: number, options: SchedulerOptions): Found => {
-  const { device, missing, model, must, upTo, wanted } = room
+  const { device, leaving: already = [], model, upTo, wanted } = room
+  const gone = already.flatMap((id) => FleetView.replica(view, id) ?? [])
+  const missing = room.missing - gone.reduce((sum, entry) => sum + FleetView.bytesOn(view, entry, device), 0)
+  const must = room.must.filter((id) => !already.includes(id))
   let until = Number.POSITIVE_INFINITY
   const eligible: Array<Victim> = []
   for (const id of FleetView.replicasOn(view, device)) {
     const entry = FleetView.replica(view, id)
-    if (entry === undefined) continue
+    if (entry === undefined || already.includes(id)) continue
     const rank = rankOf(entry, wanted, now, options)
     if (rank === undefined || rank > upTo || (rank !== 0 && entry.status.model === model)) continue
     if (!FleetView.mayLeave(view, entry)) continue
@@ -121,11 +127,16 @@ export const evict = (view: FleetView.FleetView, room: Room, now: number, option
       until = Math.min(until, stays)
       continue
     }
-    const bytes = FleetView.bytesOf(view, entry)
-    eligible.push({ id, model: entry.status.model, bytes, rank, value: entry.value })
+    const bytes = FleetView.bytesOn(view, entry, device)
+    const elsewhere = entry.status.parts.length === 0 ? 0 : Math.log2(FleetView.bytesOf(view, entry) / bytes)
+    eligible.push({ id, model: entry.status.model, bytes, rank, value: entry.value + elsewhere })
   }
   eligible.sort((a, b) => a.rank - b.rank || a.value - b.value || compareIds(a.id, b.id))
-  const leaving = enough(view, eligible, missing, must)
+  const lost = gone.flatMap((entry) => {
+    const rank = rankOf(entry, wanted, now, options)
+    return rank === undefined ? [] : [{ model: entry.status.model, rank }]
+  })
+  const leaving = enough(view, eligible, missing, must, lost)
   if (leaving === undefined) return { eviction: undefined, until }
   const bytes = leaving.reduce((sum, victim) => sum + victim.bytes, 0)
   return { eviction: { replicas: leaving.map(({ id }) => id), bytes, loss: lossOf(leaving) }, until }
@@ -136,12 +147,13 @@ const enough = (
   view: FleetView.FleetView,
   eligible: ReadonlyArray<Victim>,
   missing: number,
-  must: ReadonlyArray<ReplicaId>
+  must: ReadonlyArray<ReplicaId>,
+  lost: ReadonlyArray<Pick<Victim, "model" | "rank">>
 ): ReadonlyArray<Victim> | undefined => {
   const taken = eligible.filter(({ id }) => must.includes(id))
   if (taken.length < must.length) return undefined
   let freed = taken.reduce((sum, { bytes }) => sum + bytes, 0)
-  const surplus = surplusOf(view, taken)
+  const surplus = surplusOf(view, [...lost, ...taken])
   for (const victim of eligible) {
     if (freed >= missing) break
     if (must.includes(victim.id) || !surplus(victim)) continue
@@ -158,7 +170,7 @@ const enough = (
     }
   }
   const leaving = taken.filter((victim) => !spared.has(victim.id))
-  if (must.length > 0) return leaving
+  if (must.length > 0 || lost.length > 0) return leaving
   // What loses least for a byte may be far larger than what is missing.
   const rank = Math.max(...leaving.map((victim) => victim.rank))
   let least = lossOf(leaving)

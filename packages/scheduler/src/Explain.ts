@@ -1,9 +1,11 @@
 /** Why a request for a model would go where it goes, and why not elsewhere: the same rules as `Decide`, asked of every device. */
+import type { DeviceKind } from "@helixflow/schema/Device"
 import type { ModelId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { DeviceVerdict, Explanation, type Reason } from "@helixflow/schema/Scheduling"
 import * as Decide from "./Decide.ts"
 import type * as Defrag from "./Defrag.ts"
+import { DeviceGroups } from "./DeviceGroups.ts"
 import * as Eviction from "./Eviction.ts"
 import * as Fit from "./Fit.ts"
 import * as FleetView from "./FleetView.ts"
@@ -25,19 +27,19 @@ const verdict = (
   const { id, total } = device.status.device
   const policy = policies[spec.policy]
   const state = { cursor: FleetView.cursor(view, spec.id) }
-  const here = own.usable.find((entry) => entry.status.device === id)
+  const here = own.usable.find((entry) => FleetView.devicesOf(entry).includes(id))
   if (here !== undefined) {
     const { replica } = here.status
     const score = policy.use({ id: replica, taken: here.taken, slots: FleetView.slotsOf(here, spec) }, state)
     return { action: "use", replica, score, reasons: [], evict: [] }
   }
   const fit = Fit.fit(view, spec, device, now)
-  const reasons: Array<Reason> = own.reasons.flatMap(([on, reason]) => (on === id ? [reason] : []))
+  const reasons: Array<Reason> = own.reasons.flatMap(([on, reason]) => (on.includes(id) ? [reason] : []))
   reasons.push(...fit.reasons)
   if (own.live >= spec.replicas) reasons.push({ _tag: "ReplicaLimit", limit: spec.replicas })
   // A load elsewhere is waited for, so it is a reason against one here.
   const elsewhere = own.reasons.flatMap(([on, reason]) =>
-    on !== id && own.coming && reason._tag === "ReplicaLoading" ? [reason] : []
+    !on.includes(id) && own.coming && reason._tag === "ReplicaLoading" ? [reason] : []
   )
   reasons.push(...elsewhere)
   const allowed = own.live < spec.replicas && !own.coming && fit.missing !== null
@@ -81,15 +83,17 @@ const sentence = (
 ): string => {
   switch (decision._tag) {
     case "Placed": {
-      const { replica, device } = decision.replica.status
+      const { replica } = decision.replica.status
       const { ahead, taken } = decision.replica
-      const slots = `ready on ${device}: ${taken} of ${FleetView.slotsOf(decision.replica, spec)} slots of ${replica} taken`
+      const slots = `ready on ${FleetView.devicesOf(decision.replica).join(" and ")}: ${taken} of ${FleetView.slotsOf(decision.replica, spec)} slots of ${replica} taken`
       return ahead ? `${slots}, loaded ahead of requests because it will probably be asked for` : slots
     }
     case "Load": {
       if (plan !== undefined) return movesText(plan)
-      const free = formatBytes(FleetView.device(view, decision.device)?.free ?? 0)
-      const needs = `fits on ${decision.device}: needs ${formatBytes(spec.claim)}, ${free} free`
+      const devices = [decision.device, ...decision.parts]
+      const free = devices.map((id) => formatBytes(FleetView.device(view, id)?.free ?? 0)).join(" and ")
+      const each = devices.length === 1 ? "" : " on each"
+      const needs = `fits on ${devices.join(" and ")}: needs ${formatBytes(spec.claim)}${each}, ${free} free`
       return decision.evict.length === 0 ? needs : `${needs}, once ${decision.evict.join(" and ")} made room`
     }
     case "Wait":
@@ -107,6 +111,28 @@ const sentence = (
 }
 
 const texts = (reasons: ReadonlyArray<Reason>): string => [...new Set(reasons.map(reasonText))].join("; ")
+
+/** Verdicts to load a part of a model where there is no place for the others, and how many parts there is a place for. */
+const tooFew = (
+  { placing: { split } }: ModelSpec,
+  devices: ReadonlyArray<FleetView.DeviceEntry>,
+  verdicts: ReadonlyArray<Verdict>
+): ReadonlyMap<Verdict, number> => {
+  const kinds = new Map<DeviceKind, DeviceGroups<Verdict>>()
+  for (const [index, { status }] of devices.entries()) {
+    const { device } = status
+    const given = verdicts[index]
+    if (given?.action !== "load") continue
+    const groups = kinds.get(device.kind) ?? new DeviceGroups<Verdict>(split)
+    kinds.set(device.kind, groups)
+    groups.add(device, given)
+  }
+  return new Map(
+    [...kinds.values()].flatMap((groups) =>
+      groups.incomplete().flatMap((group) => group.map((given) => [given, group.length] as const))
+    )
+  )
+}
 
 /** `waiting`: how many requests wait for a model now. Devices are listed in the order of their ids. */
 export const explain = (
@@ -130,15 +156,28 @@ export const explain = (
         ? (plan ?? decision).device
         : null
   const entries = [...view.devices].sort(([a], [b]) => compareIds(a, b))
+  const verdicts = entries.map(([, entry]) => verdict(view, spec, own, entry, wanted, now, options))
+  const alone = tooFew(
+    spec,
+    entries.map(([, entry]) => entry),
+    verdicts
+  )
   return new Explanation({
     model: spec.id,
     policy: spec.policy,
     decision: decisions[decision._tag],
     chosen,
-    devices: entries.map(([device, entry]) => {
-      const { action, evict, replica, score, reasons } = verdict(view, spec, own, entry, wanted, now, options)
-      const waitingHelps = action !== "none" || reasons.every(Fit.passes)
-      return new DeviceVerdict({ device, action, replica, score, reasons, evict, waitingHelps })
+    devices: entries.flatMap(([device], index) => {
+      const given = verdicts[index]
+      if (given === undefined) return []
+      const found = alone.get(given)
+      const lacks: Reason = { _tag: "TooFewDevices", needed: spec.placing.split, found: found ?? 0 }
+      const said =
+        found === undefined
+          ? given
+          : ({ ...given, action: "none", score: null, reasons: [...given.reasons, lacks] } as const)
+      const waitingHelps = said.action !== "none" || said.reasons.every(Fit.passes)
+      return [new DeviceVerdict({ device, ...said, waitingHelps })]
     }),
     waiting: waiting(spec.id),
     summary: `${spec.id} ${sentence(view, spec, decision, plan)}`

@@ -105,6 +105,7 @@ export const passes = (reason: Reason): boolean => {
     case "Excluded":
     case "NotBeside":
     case "Spread":
+    case "TooFewDevices":
       return true
   }
 }

@@ -15,7 +15,7 @@ import type {
   ReservationNotFound
 } from "@helixflow/schema/Errors"
 import type { Bytes, DeviceId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
-import type { ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import type { ModelSpec, ReplicaPart, ReplicaStatus } from "@helixflow/schema/Model"
 import { Context, type Effect } from "effect"
 import type { ClaimRequest } from "./Ledger.ts"
 
@@ -28,6 +28,8 @@ export interface StartReplica {
   readonly device: DeviceId
   /** The claim that the scheduler has made for it: `model.claim` bytes, of which `model.kvBytes` are shareable. */
   readonly reservation: ReservationId
+  /** The same on further devices, where the model is split. The replica ends with any of its devices. */
+  readonly parts: ReadonlyArray<ReplicaPart>
 }
 
 export class Fleet extends Context.Tag("@helixflow/scheduler/Fleet")<
@@ -56,7 +58,7 @@ export class Fleet extends Context.Tag("@helixflow/scheduler/Fleet")<
     ) => Effect.Effect<{ readonly free: Bytes }, Unanswered>
     /**
      * Starts a replica and succeeds with its status when it is ready. When it fails, or is interrupted, no process is left. The
-     * claim stays the scheduler's to commit and to release; a replica that ends by itself later releases its claim and is then
+     * claims stay the scheduler's to commit and to release; a replica that ends by itself later releases its claims and is then
      * told to the scheduler as `absent`.
      * `ModelReplaced`: the files are not those of `model.revision`; `models` tells of the others.
      */

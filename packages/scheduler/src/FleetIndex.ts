@@ -25,13 +25,13 @@ export const profileOf = (view: FleetView.FleetView, id: DeviceId): DeviceIndex.
   const idle = { value: Number.POSITIVE_INFINITY, bytes: 0 }
   const all = { value: Number.POSITIVE_INFINITY, bytes: 0 }
   let ready = 0
-  for (const id of FleetView.replicasOn(view, entry.status.device.id)) {
-    const replica = FleetView.replica(view, id)
+  for (const name of FleetView.replicasOn(view, id)) {
+    const replica = FleetView.replica(view, name)
     if (replica === undefined) continue
     const state = FleetView.stateOf(replica)
     if (state === "loading") loading = true
     if ((state !== "ready" && state !== "failed") || !FleetView.mayLeave(view, replica)) continue
-    const bytes = FleetView.bytesOf(view, replica)
+    const bytes = FleetView.bytesOn(view, replica, id)
     if (state === "ready") ready += bytes
     for (const leaving of state === "failed" || replica.taken === 0 ? [idle, all] : [all]) {
       leaving.value = Math.min(leaving.value, replica.value)

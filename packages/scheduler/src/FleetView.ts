@@ -6,7 +6,7 @@
  * Invariants:
  * - a device's status is never replaced by one of a lower version, a replica's never by one that began earlier;
  * - a device's `free` = what it reported (below zero if strangers took what is claimed) - claims assumed since + claims known to be released since;
- * - `replicasOf` and `replicasOn` list exactly the replicas of `replicas`.
+ * - `replicasOf` and `replicasOn` list exactly the replicas of `replicas`, one that is split on each of its devices.
  *
  * A persistent value, like the ledger: every function returns a new view and costs O(log n) in devices and replicas.
  */
@@ -14,7 +14,7 @@ import type { DeviceStatus } from "@helixflow/schema/Device"
 import type { LoadFailed } from "@helixflow/schema/Errors"
 import { Bytes, type DeviceId, type ModelId, type ReplicaId, type ReservationId } from "@helixflow/schema/Ids"
 import type { KeepAlive } from "@helixflow/schema/KeepAlive"
-import { ModelSpec, type ReplicaState, type ReplicaStatus } from "@helixflow/schema/Model"
+import { ModelSpec, partsOf, type ReplicaState, type ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, HashSet, Option } from "effect"
 import * as Asked from "./Asked.ts"
 import * as Demand from "./Demand.ts"
@@ -43,7 +43,7 @@ export type Life = "starting" | "running" | "stopping"
 export interface ReplicaEntry {
   readonly status: ReplicaStatus
   readonly life: Life
-  /** Bytes it claims; null for a replica that this scheduler did not load. */
+  /** Bytes it claims of each of its devices; null for a replica that this scheduler did not load. */
   readonly bytes: number | null
   /** Slots held by placements. */
   readonly taken: number
@@ -176,15 +176,23 @@ export const isOutdated = (view: FleetView, { status }: ReplicaEntry): boolean =
 export const slotsOf = (entry: ReplicaEntry, spec: ModelSpec): number => Math.min(entry.status.slots, spec.slots)
 
 /**
- * Bytes that come back to the device when the replica is gone: as its device lists it, which knows what its process really takes, as
+ * Bytes that come back to a device of the replica when it is gone: as the device lists it, which knows what its process really takes, as
  * the scheduler claimed them, or as its model would claim.
  */
-export const bytesOf = (view: FleetView, entry: Pick<ReplicaEntry, "status" | "bytes">): number => {
-  const listed = device(view, entry.status.device)?.status.claims.find(
-    ({ reservation }) => reservation === entry.status.reservation
-  )
+export const bytesOn = (view: FleetView, entry: Pick<ReplicaEntry, "status" | "bytes">, id: DeviceId): number => {
+  const part = partsOf(entry.status).find((part) => part.device === id)
+  if (part === undefined) return 0
+  const listed = device(view, id)?.status.claims.find(({ reservation }) => reservation === part.reservation)
   return listed === undefined ? (entry.bytes ?? model(view, entry.status.model)?.claim ?? 0) : charge(listed)
 }
+
+/** Bytes that come back to all of its devices. */
+export const bytesOf = (view: FleetView, entry: Pick<ReplicaEntry, "status" | "bytes">): number =>
+  devicesOf(entry).reduce((sum, id) => sum + bytesOn(view, entry, id), 0)
+
+/** The devices that the replica has a part on. */
+export const devicesOf = ({ status }: Pick<ReplicaEntry, "status">): ReadonlyArray<DeviceId> =>
+  partsOf(status).map(({ device }) => device)
 
 /** Milliseconds that it takes to have the replica's model again once it has left. */
 export const reloadMillisOf = (view: FleetView, entry: ReplicaEntry): number =>
@@ -219,7 +227,7 @@ export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>
   const { base } = view.index
   if ([...asked.keys()].every((key) => base.asked.has(key))) {
     // what a model claims, and whether it may leave, is in the profiles of the devices that have it
-    return touched(changed, ...new Set(Array.from(HashMap.values(view.replicas), deviceOfEntry)))
+    return touched(changed, ...new Set(Array.from(HashMap.values(view.replicas)).flatMap(devicesOf)))
   }
   const anew = {
     base: DeviceIndex.empty(asked.values(), base.grown + 1),
@@ -233,7 +241,7 @@ const claimingAtLeast = (spec: ModelSpec, bytes: number): ModelSpec =>
   bytes <= spec.claim
     ? spec
     : new ModelSpec(
-        { ...spec, weights: Bytes.make(Math.ceil(spec.weights + bytes - spec.claim)) },
+        { ...spec, weights: Bytes.make(Math.ceil(spec.weights + (bytes - spec.claim) * spec.placing.split)) },
         { disableValidation: true }
       )
 
@@ -244,7 +252,7 @@ const withModel = (view: FleetView, spec: ModelSpec): FleetView => ({
   kept: view.kept.map((kept) => (kept.id === spec.id ? spec : kept))
 })
 
-/** The next load of the model claims at least so many bytes. */
+/** The next load of the model claims at least so many bytes of each device. */
 export const raiseClaim = (view: FleetView, configured: ModelSpec, bytes: number): FleetView => ({
   ...withModel(view, claimingAtLeast(configured, bytes)),
   raised: HashMap.set(view.raised, configured.id, { bytes, configured })
@@ -258,8 +266,6 @@ export const lowerClaim = (view: FleetView, id: ModelId): FleetView => {
   if (raised === undefined) return view
   return { ...withModel(view, raised.configured), raised: HashMap.remove(view.raised, id) }
 }
-
-const deviceOfEntry = (entry: ReplicaEntry): DeviceId => entry.status.device
 
 /** The view with these devices' places in the index to be computed anew. */
 const touched = (view: FleetView, ...ids: ReadonlyArray<DeviceId>): FleetView => {
@@ -319,13 +325,13 @@ const withMember = <A>(set: HashSet.HashSet<A>, id: A, belongs: boolean): HashSe
 }
 
 const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
-  const { device, model, replica: id, state } = entry.status
+  const { model, replica: id, state } = entry.status
   const failed = withMember(view.failed, id, state === "failed")
   const outdated = withMember(view.outdated, id, isOutdated(view, entry))
   const moved = HashSet.add(view.moved, model)
   const keeping = Keeping.noted(view.keeping, replica(view, id), entry)
   const replicas = HashMap.set(view.replicas, id, entry)
-  return touched({ ...view, failed, outdated, moved, keeping, replicas }, device)
+  return touched({ ...view, failed, outdated, moved, keeping, replicas }, ...devicesOf(entry))
 }
 
 /** What has moved was taken note of. */
@@ -336,23 +342,31 @@ export const settled = (view: FleetView): FleetView =>
 const recounted = (view: FleetView, id: ModelId): FleetView => {
   if ((model(view, id)?.placing.minReplicas ?? 0) === 0) return view
   const entries = replicasOf(view, id).flatMap((id) => replica(view, id) ?? [])
-  return touched(view, ...entries.map(deviceOfEntry))
+  return touched(view, ...entries.flatMap(devicesOf))
 }
 
 const valueOf = (view: FleetView, entry: Omit<ReplicaEntry, "value">, replicas: number, now: number): number =>
   Demand.valueOf(demandFor(view, entry.status.model), replicas, bytesOf(view, entry), now)
 
 const addReplica = (view: FleetView, unvalued: Omit<ReplicaEntry, "value">): FleetView => {
-  const { replica: id, model, device } = unvalued.status
+  const { replica: id, model } = unvalued.status
   const value = valueOf(view, unvalued, replicasOf(view, model).length + 1, unvalued.lastUsed)
   const entry = { ...unvalued, value }
   const added = {
     ...setReplica(view, entry),
     replicasOf: HashMap.set(view.replicasOf, model, [...replicasOf(view, model), id]),
-    replicasOn: HashMap.set(view.replicasOn, device, [...replicasOn(view, device), id])
+    replicasOn: onDevices(view, entry, (ids) => [...ids, id])
   }
   return recounted(added, model)
 }
+
+/** The replicas on each device, changed on those of this one. */
+const onDevices = (
+  view: FleetView,
+  entry: ReplicaEntry,
+  change: (ids: ReadonlyArray<ReplicaId>) => ReadonlyArray<ReplicaId>
+): FleetView["replicasOn"] =>
+  devicesOf(entry).reduce((on, id) => HashMap.set(on, id, change(replicasOn(view, id))), view.replicasOn)
 
 /** Changes a replica's entry, if it is there. */
 export const updateReplica = (
@@ -386,7 +400,7 @@ export const observeReplica = (view: FleetView, status: ReplicaStatus, now: numb
   })
 }
 
-/** A load is decided: the replica counts as loading and its memory as taken, before anyone else knows. */
+/** A load is decided: the replica counts as loading and its memory (`bytes` of each device) as taken, before anyone else knows. */
 export const assumeLoad = (view: FleetView, status: ReplicaStatus, bytes: number, now: number): FleetView => {
   const added = addReplica(view, {
     status,
@@ -399,40 +413,43 @@ export const assumeLoad = (view: FleetView, status: ReplicaStatus, bytes: number
     heldUntil: 0,
     keepUntil: Number.POSITIVE_INFINITY
   })
-  const on = device(added, status.device)
-  if (on === undefined) return added
-  return setDevice(
-    added,
-    status.device,
-    estimated({ ...on, assumed: new Map(on.assumed).set(status.reservation, bytes) })
-  )
+  return partsOf(status).reduce((view, part) => {
+    const on = device(view, part.device)
+    if (on === undefined) return view
+    const assumed = new Map(on.assumed).set(part.reservation, bytes)
+    return setDevice(view, part.device, estimated({ ...on, assumed }))
+  }, added)
 }
 
 /** The replica is gone and its claim released, whatever the device's last status still lists. */
 export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): FleetView => {
   const entry = replica(view, id)
   if (entry === undefined) return view
-  const { model, device: deviceId, reservation } = entry.status
+  const { model } = entry.status
   const others = (ids: ReadonlyArray<ReplicaId>) => ids.filter((other) => other !== id)
   const without = {
-    ...touched(view, deviceId),
+    ...touched(view, ...devicesOf(entry)),
     failed: HashSet.remove(view.failed, id),
     outdated: HashSet.remove(view.outdated, id),
     moved: HashSet.add(view.moved, model),
     keeping: Keeping.noted(view.keeping, entry, undefined),
     replicas: HashMap.remove(view.replicas, id),
     replicasOf: HashMap.set(view.replicasOf, model, others(replicasOf(view, model))),
-    replicasOn: HashMap.set(view.replicasOn, deviceId, others(replicasOn(view, deviceId))),
+    replicasOn: onDevices(view, entry, others),
     tombstones: HashMap.set(view.tombstones, id, now)
   }
-  const forgotten = recounted(without, model)
-  const on = device(view, deviceId)
-  if (on === undefined) return forgotten
-  const assumed = new Map(on.assumed)
-  assumed.delete(reservation)
-  const listed = on.status.claims.some((claim) => claim.reservation === reservation)
-  const released = listed ? new Set(on.released).add(reservation) : on.released
-  return setDevice(forgotten, deviceId, estimated({ ...on, assumed, released }))
+  return partsOf(entry.status).reduce(
+    (view, { device: deviceId, reservation }) => {
+      const on = device(view, deviceId)
+      if (on === undefined) return view
+      const assumed = new Map(on.assumed)
+      assumed.delete(reservation)
+      const listed = on.status.claims.some((claim) => claim.reservation === reservation)
+      const released = listed ? new Set(on.released).add(reservation) : on.released
+      return setDevice(view, deviceId, estimated({ ...on, assumed, released }))
+    },
+    recounted(without, model)
+  )
 }
 
 /** A slot of the replica is given (`1`) or freed (`-1`). Who frees it says how long the replica is kept if it was the last. */

@@ -1,7 +1,7 @@
 /** Carries a load out: makes room, claims the memory, starts the replica. However it ends, nothing of it is left behind. */
 import { LoadFailed } from "@helixflow/schema/Errors"
-import type { Bytes, ReplicaId } from "@helixflow/schema/Ids"
-import type { ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, type DeviceId, type ReplicaId } from "@helixflow/schema/Ids"
+import { partsOf, type ReplicaStatus } from "@helixflow/schema/Model"
 import { Cause, Data, Duration, Effect, Exit, Option, Schedule } from "effect"
 import type { Fleet } from "./Fleet.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
@@ -16,8 +16,12 @@ class GaveWay extends Data.TaggedError("GaveWay") {}
 export type LoadOutcome =
   | { readonly _tag: "Loaded"; readonly status: ReplicaStatus }
   | { readonly _tag: "Failed"; readonly error: LoadFailed }
-  /** The model is not to blame; `free` is the device's own figure if memory was. */
-  | { readonly _tag: "Abandoned"; readonly reason: string; readonly free: number | null }
+  /** The model is not to blame; if memory was, what the device has free by its own figure. */
+  | {
+      readonly _tag: "Abandoned"
+      readonly reason: string
+      readonly short: { readonly device: DeviceId; readonly free: number } | null
+    }
 
 export interface LoadJob {
   readonly fleet: typeof Fleet.Service
@@ -29,10 +33,10 @@ export interface LoadJob {
   readonly idle: (replica: ReplicaId) => Effect.Effect<void>
   /** Stops a replica and releases its claim. */
   readonly evict: (replica: ReplicaId) => Effect.Effect<void>
-  /** Releases the claim of the plan, for good. */
+  /** Releases the claims of the plan, for good. */
   readonly release: Effect.Effect<void>
-  /** The memory is promised, and so much is left. */
-  readonly reserved: (free: number) => void
+  /** The memory of a device is promised, and so much is left. */
+  readonly reserved: (device: DeviceId, free: number) => void
 }
 
 /** A device that is overloaded or restarting is asked again for a few seconds. */
@@ -46,7 +50,8 @@ const whileTransient = <A, E extends { readonly _tag: string }>(effect: Effect.E
 
 /** Never fails; interrupted, it cleans up first. */
 export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<LoadOutcome> => {
-  const { spec, replica, device, reservation } = plan
+  const { spec, replica, device, reservation, parts } = plan
+  const all = partsOf(plan)
   const makeRoom = Effect.forEach(plan.evict, job.idle, { concurrency: "unbounded", discard: true }).pipe(
     Effect.timeoutFail({ duration: options.drainTimeout, onTimeout: () => new StillBusy() }),
     // from here on they are as good as gone: half a stop would leave their memory in doubt
@@ -54,19 +59,29 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
       Effect.uninterruptible(Effect.forEach(plan.evict, job.evict, { concurrency: "unbounded", discard: true }))
     )
   )
-  const claim = fleet
-    .reserve(device, {
-      reservation,
-      owner: replica,
-      bytes: spec.claim,
-      shareable: spec.kvBytes,
-      within: null,
-      ttlMillis: options.reservationTtl
-    })
-    .pipe(whileTransient)
+  // on all devices or, as the end of a load releases every part of it, on none
+  const claim = Effect.forEach(all, ({ device, reservation }) =>
+    fleet
+      .reserve(device, {
+        reservation,
+        owner: replica,
+        bytes: spec.claim,
+        shareable: spec.kvBytes,
+        within: null,
+        ttlMillis: options.reservationTtl
+      })
+      .pipe(
+        whileTransient,
+        Effect.tap(({ free }) => Effect.sync(() => job.reserved(device, free)))
+      )
+  )
   const commit = (state: "loading" | "resident", ttlMillis: number | null) =>
-    fleet.commit(device, { reservation, state, ttlMillis }).pipe(whileTransient)
-  const start = fleet.startReplica({ replica, model: spec, device, reservation }).pipe(
+    Effect.forEach(
+      all,
+      ({ device, reservation }) => fleet.commit(device, { reservation, state, ttlMillis }).pipe(whileTransient),
+      { discard: true }
+    )
+  const start = fleet.startReplica({ replica, model: spec, device, reservation, parts }).pipe(
     Effect.timeoutFail({
       duration: options.loadTimeout,
       onTimeout: () =>
@@ -81,8 +96,7 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
   const load = Effect.gen(function* () {
     yield* makeRoom
     const promised = yield* claim
-    free = promised.free
-    job.reserved(free)
+    free = Bytes.make(Math.min(...promised.map(({ free }) => free)))
     // the claim outlives the start's own deadline, so that it never expires under a living process
     yield* commit("loading", options.loadTimeout + options.reservationTtl)
     const status = yield* start
@@ -97,11 +111,11 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
     Option.match(Cause.failureOption(cause), {
       onNone: () => ({ _tag: "Failed", error: failed(Cause.pretty(cause)) }),
       onSome: (error) => {
-        if (error._tag === "ModelReplaced") return { _tag: "Abandoned", reason: error.message, free: null }
+        if (error._tag === "ModelReplaced") return { _tag: "Abandoned", reason: error.message, short: null }
         if (error._tag === "LoadFailed") return { _tag: "Failed", error: withFigures(error, spec.claim, free) }
-        if (error._tag === "OutOfMemory") return { _tag: "Abandoned", reason: error.message, free: error.free }
-        if (error._tag === "GaveWay") return { _tag: "Abandoned", reason: "it gave way to a request", free: null }
-        if (error._tag === "StillBusy") return { _tag: "Abandoned", reason: stillBusy(plan), free: null }
+        if (error._tag === "OutOfMemory") return { _tag: "Abandoned", reason: error.message, short: error }
+        if (error._tag === "GaveWay") return { _tag: "Abandoned", reason: "it gave way to a request", short: null }
+        if (error._tag === "StillBusy") return { _tag: "Abandoned", reason: stillBusy(plan), short: null }
         return { _tag: "Failed", error: failed(error.message) }
       }
     })

@@ -1,7 +1,7 @@
 /** The loads of replicas: begun by a decision, ended by what the fleet made of it. */
 import type { LoadFailed } from "@helixflow/schema/Errors"
 import { type DeviceId, type ModelId, makeReplicaId, type ReplicaId } from "@helixflow/schema/Ids"
-import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import { type ModelSpec, partsOf, ReplicaStatus } from "@helixflow/schema/Model"
 import type { LoadCause } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import * as Asked from "./Asked.ts"
@@ -28,12 +28,14 @@ export const startLoad = (
 ): Step => {
   const replica = freeReplicaId(state.view, decision.device, spec.id)
   const reservation = claimId(state, replica)
+  const parts = decision.parts.map((device, index) => ({ device, reservation: claimId(state, replica, index + 1) }))
   const status = new ReplicaStatus(
     {
       replica,
       device: decision.device,
       model: spec.id,
       reservation,
+      parts,
       state: "loading",
       active: 0,
       slots: spec.slots,
@@ -50,12 +52,14 @@ export const startLoad = (
   for (const id of decision.evict) view = FleetView.updateReplica(view, id, () => ({ life: "stopping" }))
   if (spec.policy === "round-robin") view = FleetView.moveCursor(view, spec.id, decision.device)
   if (cause === "preload") view = FleetView.updateReplica(view, replica, () => ({ ahead: true }))
-  const plan: LoadPlan = { spec, replica, device: decision.device, reservation, evict: decision.evict, cause, replaces }
+  const { device, evict } = decision
+  const plan: LoadPlan = { spec, replica, device, reservation, parts, evict, cause, replaces }
+  const split = parts.length === 0 ? {} : { parts: decision.parts }
   return {
-    state: { ...state, view, nextClaim: state.nextClaim + 1 },
+    state: { ...state, view, nextClaim: state.nextClaim + 1 + parts.length },
     commands: [
       { _tag: "Load", plan },
-      emit({ _tag: "LoadStarted", at: millis(now), replica, reservation, evict: decision.evict, cause, replaces })
+      emit({ _tag: "LoadStarted", at: millis(now), replica, reservation, ...split, evict, cause, replaces })
     ]
   }
 }
@@ -73,7 +77,7 @@ export const startMove = (state: SchedulerState, move: Move, model: ModelId, now
   const spec = entry && FleetView.model(state.view, entry.status.model)
   if (spec === undefined) return { state, commands: [] }
   const { evict = [], to: device } = move
-  const load: LoadDecision = { _tag: "Load", device, evict, loss: Number.NEGATIVE_INFINITY, score: 0 }
+  const load: LoadDecision = { _tag: "Load", device, parts: [], evict, loss: Number.NEGATIVE_INFINITY, score: 0 }
   const to = freeReplicaId(state.view, move.to, spec.id)
   const started = startLoad(state, spec, load, "move", now, move.replica)
   const moves = HashMap.set(started.state.view.moves, model, { from: move.replica, to })
@@ -121,10 +125,10 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
   }
 }
 
-/** The device has promised the replica's memory and told what is left: the view has its figure from here on. */
-export const memoryReserved = (state: SchedulerState, plan: LoadPlan, free: number): SchedulerState => ({
+/** A device has promised the replica's memory and told what is left: the view has its figure from here on. */
+export const memoryReserved = (state: SchedulerState, device: DeviceId, free: number): SchedulerState => ({
   ...state,
-  view: FleetView.correctFree(state.view, plan.device, free)
+  view: FleetView.correctFree(state.view, device, free)
 })
 
 /** How much more is claimed than a worker was seen to take, and than was claimed, when memory was not enough. */
@@ -158,35 +162,36 @@ const decideAnew = (state: SchedulerState, plan: LoadPlan, error: LoadFailed, no
  * first.
  */
 export const loadFailed = (state: SchedulerState, plan: LoadPlan, error: LoadFailed, now: number): Step => {
-  const { spec, replica, device } = plan
+  const { spec, replica } = plan
   if (error.memory !== null && !FleetView.isRaised(state.view, spec.id)) return decideAnew(state, plan, error, now)
   const { backoffBase, backoffCap } = state.options
-  const count = (FleetView.failuresOf(state.view, spec.id).get(device)?.count ?? 0) + 1
-  const until = now + Math.min(backoffCap, backoffBase * 2 ** (count - 1))
   const forgotten = FleetView.lowerClaim(FleetView.forgetReplica(state.view, replica, now), spec.id)
+  // which of its devices is to blame, nobody knows
+  const view = partsOf(plan).reduce((view, { device }) => {
+    const count = (FleetView.failuresOf(view, spec.id).get(device)?.count ?? 0) + 1
+    const until = now + Math.min(backoffCap, backoffBase * 2 ** (count - 1))
+    return FleetView.recordFailure(view, spec.id, device, { replica, error, count, until })
+  }, forgotten)
   return {
-    state: {
-      ...over(state, plan),
-      view: FleetView.recordFailure(forgotten, spec.id, device, { replica, error, count, until })
-    },
+    state: { ...over(state, plan), view },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica, failure: error.message })]
   }
 }
 
 /**
- * The load was given up without the model being to blame: the device had less memory than believed (`free`, its own figure), or
+ * The load was given up without the model being to blame: a device had less memory than believed (`free`, its own figure), or
  * those who should make room did not finish in time and stay. The caller lets the scheduler `advance`.
  */
 export const loadAbandoned = (
   state: SchedulerState,
   plan: LoadPlan,
   reason: string,
-  free: number | null,
+  short: { readonly device: DeviceId; readonly free: number } | null,
   now: number
 ): Step => {
   let view = FleetView.forgetReplica(state.view, plan.replica, now)
   for (const id of plan.evict) view = FleetView.updateReplica(view, id, () => ({ life: "running" }))
-  if (free !== null) view = FleetView.correctFree(view, plan.device, free)
+  if (short !== null) view = FleetView.correctFree(view, short.device, short.free)
   return {
     state: { ...over(state, plan), view },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: reason })]

@@ -5,7 +5,7 @@
 import type { Device, DeviceStatus } from "@helixflow/schema/Device"
 import { type ActorUnreachable, LoadFailed } from "@helixflow/schema/Errors"
 import { type DeviceId, Millis, type ReplicaId } from "@helixflow/schema/Ids"
-import { type ModelSpec, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
+import { type ModelSpec, partsOf, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { Clock, Effect } from "effect"
 import type { Fleet, StartReplica } from "./Fleet.ts"
 import * as Ledger from "./Ledger.ts"
@@ -110,7 +110,7 @@ export const make = (
     startReplica: (start) =>
       Effect.gen(function* () {
         if (options.onStart !== undefined) yield* options.onStart(start)
-        if (Ledger.claim(ledger(start.device), start.reservation) === undefined) {
+        if (partsOf(start).some(({ device, reservation }) => Ledger.claim(ledger(device), reservation) === undefined)) {
           return yield* new LoadFailed({ model: start.model.id, reason: "nothing is reserved for it", file: null })
         }
         const status = new ReplicaStatus({
@@ -118,6 +118,7 @@ export const make = (
           device: start.device,
           model: start.model.id,
           reservation: start.reservation,
+          parts: start.parts,
           state: "loading",
           active: 0,
           slots: start.model.slots,
@@ -150,8 +151,10 @@ export const make = (
         if (status === undefined) return
         const next = yield* become(status, state, null)
         if (state === "absent") {
-          ledgers.set(status.device, Ledger.release(ledger(status.device), status.reservation))
-          yield* tellDevice(status.device)
+          for (const { device, reservation } of partsOf(status)) {
+            ledgers.set(device, Ledger.release(ledger(device), reservation))
+            yield* tellDevice(device)
+          }
         }
         yield* tellReplica(next)
       }),

@@ -1,7 +1,7 @@
 /**
  * When moves are looked for that make room for a model that waits, and which. Where memory enough is free, but in pieces, `Defrag` plans
  * them. Where it is not, and what is in the way is kept loaded and therefore never evicted, that is loaded on another device first,
- * where others leave for it if need be: otherwise it would be in the way for ever.
+ * where others leave for it if need be: otherwise it would be in the way for ever. What is split is not moved, and nothing is moved for it.
  *
  * They are looked for when they may be found: not while no device can take more than the last time.
  */
@@ -74,12 +74,16 @@ const keptOn = (view: FleetView.FleetView, device: FleetView.DeviceEntry) =>
   })
 
 const isInTheWay = (view: FleetView.FleetView, entry: FleetView.ReplicaEntry, spec: ModelSpec): boolean =>
-  FleetView.stateOf(entry) === "ready" && !FleetView.mayLeave(view, entry) && (entry.taken === 0 || !spec.external)
+  FleetView.stateOf(entry) === "ready" &&
+  !FleetView.mayLeave(view, entry) &&
+  spec.placing.split === 1 &&
+  entry.status.parts.length === 0 &&
+  (entry.taken === 0 || !spec.external)
 
 /** A replica that is kept where the model would fit without those that are, and where else it can be loaded. */
 const displaced = ({ options, view }: SchedulerState, query: Decide.Query, now: number): Move | undefined => {
   const { since, spec, wanted } = query
-  if (now < since + options.wantedPatience) return undefined
+  if (now < since + options.wantedPatience || spec.placing.split > 1) return undefined
   const devices = Survey.devicesFor(view, spec)
   let looked = 0
   for (const { id } of devices) {
@@ -87,7 +91,7 @@ const displaced = ({ options, view }: SchedulerState, query: Decide.Query, now: 
     const device = FleetView.device(view, id)
     if (device === undefined || FleetView.loadingOn(view, id) !== undefined) continue
     const kept = keptOn(view, device)
-    const freed = kept.reduce((sum, { entry }) => sum + FleetView.bytesOf(view, entry), 0)
+    const freed = kept.reduce((sum, { entry }) => sum + FleetView.bytesOn(view, entry, id), 0)
     const missing = Math.max(0, spec.claim - device.free - freed)
     const room = { device: id, model: spec.id, missing, upTo: 3 as const, must: [], wanted }
     if (missing > 0 && Eviction.evict(view, room, now, options).eviction === undefined) continue

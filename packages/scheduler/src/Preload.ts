@@ -10,7 +10,7 @@
  * being loaded then is given up for it. What was loaded ahead and not used leaves as soon as its place is needed.
  */
 import type { ModelId, ReplicaId } from "@helixflow/schema/Ids"
-import type { ModelSpec } from "@helixflow/schema/Model"
+import { type ModelSpec, partsOf } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
 import * as Asked from "./Asked.ts"
 import * as Demand from "./Demand.ts"
@@ -122,16 +122,17 @@ const starving = ({ queue, view }: SchedulerState): ReadonlyArray<ModelSpec> =>
 
 /** Gives up what is being loaded ahead where one that somebody waits for could be loaded. */
 const giveWay = (state: SchedulerState, waiting: ReadonlyArray<ModelSpec>): Step => {
-  const inTheWay = ({ device, spec }: LoadPlan): boolean => {
-    const on = FleetView.device(state.view, device)?.status.device
-    return (
-      on !== undefined &&
-      Queue.lane(state.queue, spec.id).length === 0 &&
-      waiting.some(
-        (other) => Asked.suits(other.placing, on) && Asked.isPinnedTo(other.placing, on) && other.claim <= on.total
+  const inTheWay = (plan: LoadPlan): boolean =>
+    Queue.lane(state.queue, plan.spec.id).length === 0 &&
+    partsOf(plan).some(({ device }) => {
+      const on = FleetView.device(state.view, device)?.status.device
+      return (
+        on !== undefined &&
+        waiting.some(
+          (other) => Asked.suits(other.placing, on) && Asked.isPinnedTo(other.placing, on) && other.claim <= on.total
+        )
       )
-    )
-  }
+    })
   const given = state.ahead.loads.filter(inTheWay)
   if (given.length === 0) return { state, commands: [] }
   const loads = state.ahead.loads.filter((plan) => !given.includes(plan))

@@ -42,5 +42,7 @@ export const reasonText = (reason: Reason): string => {
       return `it may not be beside ${reason.replica}`
     case "Spread":
       return `${reason.replica} is there, and replicas are to be on different devices`
+    case "TooFewDevices":
+      return `it is split over ${reason.needed} devices of one node and name, of which ${reason.found} can be had`
   }
 }

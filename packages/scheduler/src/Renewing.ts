@@ -84,6 +84,8 @@ const inPlace = (
   wanted: Eviction.Wanted,
   now: number
 ): Survey.LoadDecision | undefined => {
+  // who is split leaves several devices, and another may need others: its load evicts it as it would anyone
+  if (spec.placing.split > 1 || old.some(({ status }) => status.parts.length > 0)) return undefined
   for (const id of new Set(old.map(({ status }) => status.device))) {
     const device = FleetView.device(view, id)
     if (device === undefined || FleetView.loadingOn(view, id) !== undefined) continue
@@ -91,7 +93,7 @@ const inPlace = (
       continue
     if ((FleetView.failuresOf(view, spec.id).get(id)?.until ?? 0) > now) continue
     const leaving = old.filter(({ status }) => status.device === id)
-    const freed = leaving.reduce((sum, entry) => sum + FleetView.bytesOf(view, entry), 0)
+    const freed = leaving.reduce((sum, entry) => sum + FleetView.bytesOn(view, entry, id), 0)
     const missing = spec.claim - device.free - freed
     const room = { device: id, model: spec.id, missing, upTo: 1 as const, must: [], wanted }
     const more = missing > 0 ? Eviction.evict(view, room, now, options).eviction : nobody
@@ -99,6 +101,7 @@ const inPlace = (
     return {
       _tag: "Load",
       device: id,
+      parts: [],
       evict: [...leaving.map(({ status }) => status.replica), ...more.replicas],
       score: 0,
       loss: more.loss

@@ -6,7 +6,7 @@
  */
 import type { Served } from "@helixflow/schema/Caller"
 import type { DeviceId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
-import type { ModelSpec } from "@helixflow/schema/Model"
+import { type ModelSpec, partsOf } from "@helixflow/schema/Model"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import {
   Chunk,
@@ -176,6 +176,10 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
     )
   }
 
+  /** `then` runs once all devices of a replica have been told. */
+  const releaseAllThen = (replica: Parameters<typeof partsOf>[0], then: Effect.Effect<void>): Effect.Effect<void> =>
+    partsOf(replica).reduceRight((then, { device, reservation }) => releaseThen(device, reservation, then), then)
+
   const giveBack = (claim: ReservationId, served?: Served): Effect.Effect<void> =>
     Effect.suspend(() => {
       const ending = Slots.releasing(state, claim)
@@ -206,9 +210,8 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
     Effect.suspend(() => {
       const entry = FleetView.replica(state.view, replica)
       if (entry === undefined) return Effect.void
-      const { device, reservation } = entry.status
       const gone = settle((now) => Loading.stopped(state, replica, now))
-      return Effect.zipRight(fleet.stopReplica(replica), releaseThen(device, reservation, gone))
+      return Effect.zipRight(fleet.stopReplica(replica), releaseAllThen(entry.status, gone))
     })
 
   /** Takes no new requests any more. What is not done at the deadline is cut off. */
@@ -259,9 +262,9 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       givenUp: Deferred.await(givenUp),
       idle,
       evict,
-      release: releaseThen(plan.device, plan.reservation, Effect.void),
-      reserved: (free) => {
-        state = Loading.memoryReserved(state, plan, free)
+      release: releaseAllThen(plan, Effect.void),
+      reserved: (device, free) => {
+        state = Loading.memoryReserved(state, device, free)
       }
     }).pipe(
       Effect.ensuring(Effect.sync(() => loading.delete(plan.replica))),
@@ -276,7 +279,7 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       case "Loaded":
         return Loading.loaded(state, plan, outcome.status, now)
       case "Abandoned":
-        return Loading.loadAbandoned(state, plan, outcome.reason, outcome.free, now)
+        return Loading.loadAbandoned(state, plan, outcome.reason, outcome.short, now)
       case "Failed": {
         // files that were replaced meanwhile say nothing of those that there are now
         if (FleetView.model(state.view, plan.spec.id)?.revision !== plan.spec.revision) {

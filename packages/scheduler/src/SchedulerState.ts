@@ -28,7 +28,7 @@ import {
   type RequestId,
   ReservationId
 } from "@helixflow/schema/Ids"
-import type { ModelSpec } from "@helixflow/schema/Model"
+import type { ModelSpec, ReplicaPart } from "@helixflow/schema/Model"
 import type { LoadCause, SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap, Option } from "effect"
 import * as FairShare from "./FairShare.ts"
@@ -76,6 +76,8 @@ export interface LoadPlan {
   readonly replica: ReplicaId
   readonly device: DeviceId
   readonly reservation: ReservationId
+  /** The parts on further devices, where the model is split. */
+  readonly parts: ReadonlyArray<ReplicaPart>
   readonly evict: ReadonlyArray<ReplicaId>
   readonly cause: LoadCause
   /** Hands its requests over to the replica once that is ready, and leaves. */
@@ -198,9 +200,9 @@ export const heldBy = (state: SchedulerState, request: RequestId): Slot | undefi
   return claim === undefined ? undefined : slotOf(state, claim)
 }
 
-/** A name for the next claim of this owner. */
-export const claimId = (state: SchedulerState, owner: RequestId | ReplicaId): ReservationId =>
-  ReservationId.make(`${owner}/${state.incarnation}.${state.nextClaim}`, { disableValidation: true })
+/** A name for the next claim of this owner, or for one so many further. */
+export const claimId = (state: SchedulerState, owner: RequestId | ReplicaId, ahead = 0): ReservationId =>
+  ReservationId.make(`${owner}/${state.incarnation}.${state.nextClaim + ahead}`, { disableValidation: true })
 
 /** A placement's reservation has the request's name: whoever is interrupted while a place is on its way can give it back. */
 export const reservationOf = (request: RequestId): ReservationId =>

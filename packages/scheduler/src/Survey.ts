@@ -10,6 +10,8 @@ import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Reason } from "@helixflow/schema/Scheduling"
 import * as Asked from "./Asked.ts"
+import * as Demand from "./Demand.ts"
+import { DeviceGroups } from "./DeviceGroups.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
 import * as Eviction from "./Eviction.ts"
 import * as Fit from "./Fit.ts"
@@ -21,6 +23,8 @@ import type { SchedulerOptions } from "./SchedulerOptions.ts"
 export interface LoadDecision {
   readonly _tag: "Load"
   readonly device: DeviceId
+  /** The further devices of a model that is split. */
+  readonly parts: ReadonlyArray<DeviceId>
   /** Leave first, to make room. */
   readonly evict: ReadonlyArray<ReplicaId>
   /** What is lost with them; see `Eviction.Eviction`. */
@@ -30,7 +34,7 @@ export interface LoadDecision {
 
 export interface Survey {
   readonly load: LoadDecision | undefined
-  /** Some device that the model asks for is large enough. */
+  /** Some device that the model asks for is large enough, or as many of them as it is split over. */
   readonly possible: boolean
   /** Every such device failed to load the model: the earliest next try, and the failure. */
   readonly broken: FleetView.LoadFailure | undefined
@@ -125,10 +129,14 @@ const surveyKind = (
   let possible = false
   let open = false
   let broken: FleetView.LoadFailure | undefined
+  const large = new DeviceGroups<DeviceId>(spec.placing.split)
+  const healthy = new DeviceGroups<DeviceId>(spec.placing.split)
   for (const { id } of devices("whole", spec.claim)) {
-    possible = true
+    const device = FleetView.device(view, id)?.status.device
+    if (device === undefined) continue
+    possible ||= large.add(device, id) !== undefined
     const failure = failing(id)
-    open ||= failure === undefined
+    open ||= failure === undefined && healthy.add(device, id) !== undefined
     if (failure !== undefined && (broken === undefined || failure.until < broken.until)) broken = failure
     if (open && failures.size === 0) break
     if (open && broken !== undefined) break
@@ -150,7 +158,7 @@ const surveyKind = (
   return { load: undefined, possible, broken: undefined, until: sooner }
 }
 
-/** The best device with enough memory free, by the model's policy. */
+/** The best device with enough memory free, by the model's policy; or the first so many together that it is split over. */
 const freePlace = (
   view: FleetView.FleetView,
   spec: ModelSpec,
@@ -160,13 +168,17 @@ const freePlace = (
   const policy = policies[spec.policy]
   const cursor = FleetView.cursor(view, spec.id)
   const first = (after: string | null): LoadDecision | undefined => {
+    const groups = new DeviceGroups<{ readonly id: DeviceId; readonly score: number }>(spec.placing.split)
     for (const { id } of devices(policy.order, spec.claim, after)) {
       const device = FleetView.device(view, id)
       if (device === undefined || failing(id) !== undefined) continue
       if (Fit.spreadOver(view, spec, device) !== undefined || Fit.conflicts(view, spec, device).length > 0) continue
       const { total } = device.status.device
       const score = policy.load({ id, free: device.free, total, needed: spec.claim }, { cursor })
-      return { _tag: "Load", device: id, evict: [], loss: Number.NEGATIVE_INFINITY, score }
+      const [chosen, ...others] = groups.add(device.status.device, { id, score }) ?? []
+      if (chosen === undefined) continue
+      const parts = others.map(({ id }) => id)
+      return { _tag: "Load", device: chosen.id, parts, evict: [], loss: Number.NEGATIVE_INFINITY, score: chosen.score }
     }
     return undefined
   }
@@ -185,7 +197,18 @@ const mostRank = (patientUntil: number, now: number, options: SchedulerOptions):
 const nextPatience = (patientUntil: number, now: number, options: SchedulerOptions): number =>
   [patientUntil, wantedUntil(patientUntil, options)].find((at) => now < at) ?? Number.POSITIVE_INFINITY
 
-/** The device where making room loses least, whatever the policy; without one, when there may be one. */
+/** Room on a device once some have left it. */
+interface Room {
+  readonly device: FleetView.DeviceEntry
+  readonly eviction: Eviction.Eviction
+}
+
+const compareRooms = (a: Room, b: Room): number =>
+  a.eviction.loss === b.eviction.loss
+    ? compareIds(a.device.status.device.id, b.device.status.device.id)
+    : a.eviction.loss - b.eviction.loss
+
+/** The devices where making room loses least, whatever the policy; without them, when there may be some. */
 const roomMade = (
   view: FleetView.FleetView,
   { patientUntil, spec, wanted }: Search,
@@ -195,40 +218,78 @@ const roomMade = (
   options: SchedulerOptions
 ): Pick<Survey, "load" | "until"> => {
   const most = mostRank(patientUntil, now, options)
-  let best: { readonly device: FleetView.DeviceEntry; readonly eviction: Eviction.Eviction } | undefined
+  const evict = (device: FleetView.DeviceEntry, leaving: ReadonlyArray<ReplicaId>): Eviction.Found => {
+    const missing = Math.max(0, spec.claim - device.free)
+    const must = Fit.conflicts(view, spec, device)
+    const room = { device: device.status.device.id, model: spec.id, missing, must, leaving, wanted }
+    let found = Eviction.evict(view, { ...room, upTo: 1 }, now, options)
+    for (const upTo of [2, 3] as const) {
+      if (found.eviction === undefined && upTo <= most) found = Eviction.evict(view, { ...room, upTo }, now, options)
+    }
+    return found
+  }
+  const { split } = spec.placing
+  const rooms: Array<Room> = []
+  const groups = new DeviceGroups<Room>(split)
+  let enough = false
   let until = Number.POSITIVE_INFINITY
   let compared = 0
   let deferred = 0
   for (const { id } of devices(most > 1 ? "all" : "idle", spec.claim)) {
-    if (best === undefined ? deferred >= mostDeferred : compared >= comparedEvictions) break
+    if (enough ? compared >= comparedEvictions : deferred >= mostDeferred) break
     const device = FleetView.device(view, id)
     if (device === undefined || failing(id) !== undefined || Fit.spreadOver(view, spec, device) !== undefined) continue
     compared += 1
-    const missing = Math.max(0, spec.claim - device.free)
-    const must = Fit.conflicts(view, spec, device)
-    const evict = (upTo: Eviction.Rank) =>
-      Eviction.evict(view, { device: id, model: spec.id, missing, upTo, must, wanted }, now, options)
-    let found = evict(1)
-    for (const rank of [2, 3] as const) if (found.eviction === undefined && rank <= most) found = evict(rank)
-    const { eviction } = found
-    if (eviction === undefined) {
+    const found = evict(device, [])
+    if (found.eviction === undefined) {
       until = Math.min(until, found.until)
       if (found.until < Number.POSITIVE_INFINITY) deferred += 1
       continue
     }
-    const less =
-      best === undefined ||
-      eviction.loss < best.eviction.loss ||
-      (eviction.loss === best.eviction.loss && compareIds(id, best.device.status.device.id) < 0)
-    if (less) best = { device, eviction }
+    const room = { device, eviction: found.eviction }
+    rooms.push(room)
+    if (groups.add(device.status.device, room) !== undefined) enough = true
   }
-  if (best === undefined) return { load: undefined, until }
-  const { device, eviction } = best
+  const candidates =
+    split === 1 ? rooms.map((room) => [room]) : groups.complete().map((group) => together(group, split, evict))
+  let best: ReadonlyArray<Room> | undefined
+  let loss = Number.POSITIVE_INFINITY
+  for (const group of candidates) {
+    const [first] = group
+    if (first === undefined) continue
+    const lost = group.reduce((sum, { eviction }) => Demand.sum(sum, eviction.loss), Number.NEGATIVE_INFINITY)
+    if (best?.[0] !== undefined && (lost > loss || (lost === loss && compareRooms(first, best[0]) >= 0))) continue
+    best = group
+    loss = lost
+  }
+  const [first, ...others] = best ?? []
+  if (first === undefined) return { load: undefined, until }
+  const { device, eviction } = first
   const { id, total } = device.status.device
   const state = { cursor: FleetView.cursor(view, spec.id) }
   const free = device.free + eviction.bytes
   const score = policies[spec.policy].load({ id, free, total, needed: spec.claim }, state)
-  return { load: { _tag: "Load", device: id, evict: eviction.replicas, loss: eviction.loss, score }, until }
+  const parts = others.map(({ device }) => device.status.device.id)
+  const leaving = [first, ...others].flatMap(({ eviction }) => eviction.replicas)
+  return { load: { _tag: "Load", device: id, parts, evict: leaving, loss, score }, until }
+}
+
+/** So many of a group's devices where least is lost; who leaves one leaves all that it is on. None if they can't all be had at once. */
+const together = (
+  group: ReadonlyArray<Room>,
+  split: number,
+  evict: (device: FleetView.DeviceEntry, leaving: ReadonlyArray<ReplicaId>) => Eviction.Found
+): ReadonlyArray<Room> => {
+  const chosen: Array<Room> = []
+  const leaving: Array<ReplicaId> = []
+  for (const { device } of [...group].sort(compareRooms)) {
+    const { eviction } = evict(device, leaving)
+    if (eviction === undefined) continue
+    chosen.push({ device, eviction })
+    leaving.push(...eviction.replicas)
+    if (chosen.length === split) return chosen
+  }
+  return []
 }
 
 /** When the next failed replica will count as abandoned; `Infinity` if none will. */
@@ -245,15 +306,24 @@ const nextAbandoned = (view: FleetView.FleetView, now: number, options: Schedule
 
 /** Why the model can't be loaded at once, device by device; of a large fleet some devices stand for all. */
 export const reasons = (view: FleetView.FleetView, spec: ModelSpec, now: number): ReadonlyArray<Reason> => {
+  const { split } = spec.placing
   const told: Array<Reason> = []
   let left = toldDevices
+  let found = 0
   const index = FleetIndex.indexOf(view)
   for (const kind of Fit.kinds) {
+    const possible = new DeviceGroups<DeviceId>(split)
+    const fitting = new DeviceGroups<DeviceId>(split)
     for (const { id } of DeviceIndex.inOrder(index, kind, Asked.any, "whole", 0)) {
       const device = FleetView.device(view, id)
-      if (device === undefined || left-- <= 0) break
-      told.push(...Fit.fit(view, spec, device, now).reasons)
+      if (device === undefined || (left <= 0 && split === 1)) break
+      const fit = Fit.fit(view, spec, device, now)
+      if (left-- > 0) told.push(...fit.reasons)
+      if (fit.possible) possible.add(device.status.device, id)
+      if (fit.reasons.length === 0) fitting.add(device.status.device, id)
     }
+    found = Math.max(found, possible.most < split ? possible.most : fitting.most)
   }
+  if (split > 1 && found < split) told.push({ _tag: "TooFewDevices", needed: split, found })
   return told
 }

@@ -1,7 +1,7 @@
 /** The replicas of a virtual fleet: the loads that make them, their workers, which die and come back, and their ends. */
 import { LoadFailed } from "@helixflow/schema/Errors"
-import type { DeviceId, ModelId, ReplicaId } from "@helixflow/schema/Ids"
-import { type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
+import type { ModelId, ReplicaId } from "@helixflow/schema/Ids"
+import { partsOf, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import * as FleetView from "./FleetView.ts"
 import * as Loading from "./Loading.ts"
 import * as Placing from "./Placing.ts"
@@ -20,6 +20,8 @@ interface Load {
   /** It is to end as soon as it may. */
   givenUp: boolean
 }
+
+type Parts = Parameters<typeof partsOf>[0]
 
 export class VirtualReplicas {
   /** Loads under way. */
@@ -99,20 +101,22 @@ export class VirtualReplicas {
       then()
       return
     }
-    const { device, reservation } = entry.status
     this.stopping.add(id)
     this.core.after(this.world.trouble?.stopMillis() ?? 0, () => {
       this.stopping.delete(id)
-      this.gone(id, device)
-      this.devices.release(device, reservation, this.core.now)
+      this.workers.delete(id)
+      this.gone(id, entry.status)
       this.core.settle(Loading.stopped(this.core.state, id, this.core.now))
       then()
     })
   }
 
-  private gone(id: ReplicaId, device: DeviceId): void {
-    this.workers.delete(id)
-    this.devices.end(device, id)
+  /** Its process is gone, and what was claimed for it is free on all of its devices. */
+  private gone(id: ReplicaId, replica: Parts): void {
+    for (const { device, reservation } of partsOf(replica)) {
+      this.devices.end(device, id)
+      this.devices.release(device, reservation, this.core.now)
+    }
   }
 
   private claim(load: Load): void {
@@ -124,28 +128,31 @@ export class VirtualReplicas {
   }
 
   private start(load: Load): void {
-    const { device, replica, reservation, spec } = load.plan
+    const { replica, spec } = load.plan
     const { loadTimeout, reservationTtl } = this.world.options
-    const request = {
-      reservation,
-      owner: replica,
-      bytes: spec.claim,
-      shareable: spec.kvBytes,
-      within: null,
-      ttlMillis: reservationTtl
+    const all = partsOf(load.plan)
+    for (const { device, reservation } of all) {
+      const request = {
+        reservation,
+        owner: replica,
+        bytes: spec.claim,
+        shareable: spec.kvBytes,
+        within: null,
+        ttlMillis: reservationTtl
+      }
+      const reserved = this.devices.reserve(device, request, this.core.now)
+      if (reserved._tag !== "Ok") {
+        this.gone(replica, load.plan)
+        this.abandon(load, reserved.message, reserved._tag === "OutOfMemory" ? reserved : null)
+        return
+      }
+      this.core.state = Loading.memoryReserved(this.core.state, device, reserved.ledger.free)
     }
-    const reserved = this.devices.reserve(device, request, this.core.now)
-    if (reserved._tag !== "Ok") {
-      this.abandon(load, reserved.message, reserved._tag === "OutOfMemory" ? reserved.free : null)
-      return
+    for (const { device, reservation } of all) {
+      const step = { reservation, state: "loading" as const, ttlMillis: loadTimeout + reservationTtl }
+      this.devices.commit(device, step, this.core.now)
+      this.devices.start(device, replica, reservation, spec.claim)
     }
-    this.core.state = Loading.memoryReserved(this.core.state, load.plan, reserved.ledger.free)
-    this.devices.commit(
-      device,
-      { reservation, state: "loading", ttlMillis: loadTimeout + reservationTtl },
-      this.core.now
-    )
-    this.devices.start(device, replica, reservation, spec.claim)
     load.phase = "starts"
     const nth = this.begun.get(spec.id) ?? 0
     this.begun.set(spec.id, nth + 1)
@@ -162,7 +169,7 @@ export class VirtualReplicas {
       this.fail(load, failure)
       return
     }
-    const { device, replica, reservation, spec } = load.plan
+    const { device, parts, replica, reservation, spec } = load.plan
     load.phase = "told"
     const status = this.become(
       {
@@ -170,6 +177,7 @@ export class VirtualReplicas {
         device,
         model: spec.id,
         reservation,
+        parts,
         active: 0,
         slots: spec.slots,
         revision: spec.revision,
@@ -181,9 +189,12 @@ export class VirtualReplicas {
     )
     this.core.after(this.world.trouble?.messageMillis() ?? 0, () => {
       if (!this.isUnderWay(load)) return
-      const step = { reservation, state: "resident" as const, ttlMillis: null }
-      const committed = this.devices.commit(device, step, this.core.now)
-      if (committed._tag !== "Ok") this.fail(load, committed.message)
+      const lost = partsOf(load.plan).flatMap(({ device, reservation }) => {
+        const step = { reservation, state: "resident" as const, ttlMillis: null }
+        const committed = this.devices.commit(device, step, this.core.now)
+        return committed._tag === "Ok" ? [] : [committed.message]
+      })
+      if (lost[0] !== undefined) this.fail(load, lost[0])
       else this.over(load, Loading.loaded(this.core.state, load.plan, status, this.core.now))
     })
   }
@@ -211,14 +222,14 @@ export class VirtualReplicas {
     this.abandon(load, "it gave way to a request", null)
   }
 
-  private abandon(load: Load, reason: string, free: number | null): void {
-    this.over(load, Loading.loadAbandoned(this.core.state, load.plan, reason, free, this.core.now))
+  private abandon(load: Load, reason: string, short: Parameters<typeof Loading.loadAbandoned>[3]): void {
+    this.over(load, Loading.loadAbandoned(this.core.state, load.plan, reason, short, this.core.now))
   }
 
   /** What a load had begun is gone. */
   private kill({ plan }: Load): void {
-    this.gone(plan.replica, plan.device)
-    this.devices.release(plan.device, plan.reservation, this.core.now)
+    this.workers.delete(plan.replica)
+    this.gone(plan.replica, plan)
   }
 
   private over(load: Load, step: Step): void {
@@ -243,9 +254,9 @@ export class VirtualReplicas {
 
   private dies(worker: ReplicaStatus, backAfter: number | null): void {
     if (this.workers.get(worker.replica) !== worker) return
-    this.devices.end(worker.device, worker.replica)
+    for (const { device } of partsOf(worker)) this.devices.end(device, worker.replica)
     if (backAfter === null) {
-      this.devices.release(worker.device, worker.reservation, this.core.now)
+      this.gone(worker.replica, worker)
       this.tell(this.become(worker, "absent"))
       return
     }
@@ -253,8 +264,9 @@ export class VirtualReplicas {
     this.tell(failed)
     this.core.after(backAfter, () => {
       if (this.workers.get(worker.replica) !== failed) return
-      const claimed = this.devices.claimed(worker.device, worker.reservation)
-      this.devices.start(worker.device, worker.replica, worker.reservation, claimed)
+      for (const { device, reservation } of partsOf(worker)) {
+        this.devices.start(device, worker.replica, reservation, this.devices.claimed(device, reservation))
+      }
       this.tell(this.become(failed, "ready"))
     })
   }

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
+import { Device } from "@helixflow/schema/Device"
 import { ActorUnreachable, LoadFailed } from "@helixflow/schema/Errors"
 import { ReservationId } from "@helixflow/schema/Ids"
+import { partsOf } from "@helixflow/schema/Model"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { Clock, Deferred, Effect, Exit, Fiber, Random, Ref, Stream, TestClock } from "effect"
 import { Fleet } from "../src/Fleet.ts"
@@ -15,12 +17,13 @@ import { device, model, request } from "./fixtures.ts"
  * and come back, strangers that take memory, clients that leave at any moment. Everything random is drawn from one seed, and time is the test's.
  */
 const steps = 120
-const devices = [device(0, 220), device(1, 120), device(2, 310)]
+const devices = [device(0, 220), device(1, 120), device(2, 310)].map((one) => new Device({ ...one, name: "alike" }))
 const models = [
   model("a", { replicas: 2, slots: 2 }),
   model("b", { policy: "least-loaded", slots: 1 }),
   model("c", { policy: "round-robin", replicas: 3, slots: 3, weights: 40 }),
-  model("d", { policy: "first-fit", kvPerToken: 0, slots: 4, weights: 110 })
+  model("d", { policy: "first-fit", kvPerToken: 0, slots: 4, weights: 110 }),
+  model("e", { weights: 140, placing: { split: 2 } })
 ]
 
 const simulate = Effect.fnUntraced(function* (seed: number) {
@@ -73,6 +76,13 @@ const simulate = Effect.fnUntraced(function* (seed: number) {
         const slots = claims.filter((claim) => claim.within === parent.reservation)
         expect(slots.length).toBeLessThanOrEqual(spec?.slots ?? 0)
       }
+    }
+    // all parts of a replica that is there are claimed, or it is not there
+    for (const status of memory.replicas()) {
+      const owners = partsOf(status).map(
+        ({ device, reservation }) => Ledger.claim(memory.ledger(device), reservation)?.owner
+      )
+      expect(new Set(owners)).toEqual(new Set([status.replica]))
     }
     for (const replica of (yield* scheduler.View()).replicas) {
       const spec = models.find(({ id }) => id === replica.model)
@@ -153,7 +163,7 @@ const simulate = Effect.fnUntraced(function* (seed: number) {
     loading: [],
     claimed: memory
       .replicas()
-      .map(({ replica }) => replica)
+      .flatMap((status) => partsOf(status).map(() => status.replica))
       .sort()
   })
 

@@ -1,5 +1,6 @@
 /** What holds of a scheduler and its fleet whatever goes wrong, looked at from outside after any step. */
 import type { ReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import { partsOf } from "@helixflow/schema/Model"
 import { HashMap, HashSet } from "effect"
 import * as Decide from "../src/Decide.ts"
 import * as FleetView from "../src/FleetView.ts"
@@ -18,7 +19,7 @@ const overCommitted = ({ devices, replicas }: VirtualFleet): ReadonlyArray<strin
     const taken = processes.reduce((sum, [, { bytes }]) => sum + bytes, 0)
     const unclaimed = processes.filter(([, { reservation }]) => Ledger.claim(ledger, reservation) === undefined)
     const loading = [...replicas.loads.values()].filter(
-      ({ phase, plan }) => plan.device === id && (phase === "starts" || phase === "told")
+      ({ phase, plan }) => partsOf(plan).some(({ device }) => device === id) && (phase === "starts" || phase === "told")
     )
     return [
       ...(taken > total ? [`processes have ${taken} bytes of ${id}, which has ${total}`] : []),
@@ -33,10 +34,20 @@ const leaked = ({ devices, replicas, state }: VirtualFleet): ReadonlyArray<strin
   devices.ids.flatMap((id) =>
     Ledger.claims(devices.ledger(id)).flatMap(({ owner, reservation, within }) => {
       if (within !== null) return slotOf(state, reservation) === undefined ? [`the slot of ${owner} leaked`] : []
-      const held = [...replicas.workers.values()].some((worker) => worker.reservation === reservation)
-      const loading = [...replicas.loads.values()].some(({ plan }) => plan.reservation === reservation)
+      const has = (replica: Parameters<typeof partsOf>[0]) =>
+        partsOf(replica).some((part) => part.reservation === reservation)
+      const held = [...replicas.workers.values()].some(has)
+      const loading = [...replicas.loads.values()].some(({ plan }) => has(plan))
       return held || loading ? [] : [`the memory of ${owner} leaked`]
     })
+  )
+
+/** Of a replica that has a worker every part is claimed. */
+const inParts = ({ devices, replicas }: VirtualFleet): ReadonlyArray<string> =>
+  [...replicas.workers.values()].flatMap((worker) =>
+    partsOf(worker).flatMap(({ device, reservation }) =>
+      devices.claimed(device, reservation) === 0 ? [`${worker.replica} has no part on ${device}`] : []
+    )
   )
 
 /** Every request is somewhere, and a replica's slots are counted. */
@@ -87,6 +98,7 @@ export const servable = ({ core, state }: VirtualFleet): ReadonlyArray<string> =
 export const broken = (fleet: VirtualFleet): ReadonlyArray<string> => [
   ...overCommitted(fleet),
   ...leaked(fleet),
+  ...inParts(fleet),
   ...miscounted(fleet),
   ...stuck(fleet)
 ]

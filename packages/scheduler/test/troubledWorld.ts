@@ -2,6 +2,7 @@
  * A fleet where everything goes wrong, drawn from a seed: loads fail and hang, workers die and come back, clients leave at any stage, strangers
  * take memory and give it back, and news comes late, twice and out of order. Clients ask for as long as it `goesOn`.
  */
+import { Device } from "@helixflow/schema/Device"
 import { ModelId } from "@helixflow/schema/Ids"
 import { ModelSpec } from "@helixflow/schema/Model"
 import { defaults, type SchedulerOptions } from "../src/SchedulerOptions.ts"
@@ -9,7 +10,10 @@ import type { Arrival, Outcome, World } from "../src/World.ts"
 import { device, model } from "./fixtures.ts"
 import { arrival, caller, exponential, randomOf, zipf } from "./traces.ts"
 
-const devices = [device(0, 220), device(1, 120), device(2, 310), device(3, 110), device(4, 210)]
+/** Of one name, so that a model can be split over any of them. */
+const devices = [device(0, 220), device(1, 120), device(2, 310), device(3, 110), device(4, 210)].map(
+  (one) => new Device({ ...one, name: "alike" })
+)
 
 const keptFor = (spec: ModelSpec, keepAlive: number) => new ModelSpec({ ...spec, keepAlive })
 
@@ -26,7 +30,8 @@ const models: ReadonlyArray<ModelSpec> = [
   keptFor(model("short-lived", { slots: 1 }), 700),
   model("large", { weights: 240 }),
   model("small", { weights: 10, context: 5 }),
-  model("rare", { weights: 80 })
+  model("rare", { weights: 80 }),
+  model("wide", { weights: 140, placing: { split: 2 } })
 ]
 
 export const options: SchedulerOptions = {

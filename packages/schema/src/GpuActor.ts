@@ -35,11 +35,20 @@ export class Commit extends Rpc.make("Commit", {
 }) {}
 
 /**
- * Names the process that fills a claim: what it really takes is read from now on and counts where it is more than was claimed. Another
- * process of the same claim takes the place of the one before.
+ * Names the process that fills a claim, alone or with the group that it leads: what it really takes is read from now on and counts where
+ * it is more than was claimed. Another process of the same claim takes the place of the one before.
  */
 export class Occupy extends Rpc.make("Occupy", {
-  payload: { reservation: ReservationId, pid: Schema.Int.pipe(Schema.positive()) },
+  payload: {
+    reservation: ReservationId,
+    pid: Schema.Int.pipe(Schema.positive()),
+    /** Over how many devices it is spread. */
+    devices: Schema.Int.pipe(
+      Schema.positive(),
+      Schema.propertySignature,
+      Schema.withConstructorDefault(() => 1)
+    )
+  },
   error: ReservationNotFound
 }) {}
 

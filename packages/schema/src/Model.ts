@@ -31,7 +31,18 @@ export class Placing extends Schema.Class<Placing>("Placing")({
   /** No two of its replicas on one device. */
   spread: Schema.Boolean,
   /** Models that no replica of it shares a device with, whichever of the two says so. */
-  notBeside: Schema.Array(ModelId)
+  notBeside: Schema.Array(ModelId),
+  /** How many devices of one node and name each replica is spread over, an equal part on each. */
+  split: Schema.Int.pipe(
+    Schema.positive(),
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => 1)
+  ),
+  /** What a part takes besides its share of the weights and of the KV cache, bytes, where there is more than one. */
+  partOverhead: Bytes.pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault(() => Bytes.make(0))
+  )
 }) {
   static readonly anywhere = new Placing({
     minReplicas: 0,
@@ -94,19 +105,35 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
     Schema.withConstructorDefault(() => false)
   )
 }) {
-  /** Bytes of one request's KV slot: the capacity it can reach, not the length it has. */
+  /** Bytes of one request's KV slot on each of a replica's devices: the capacity it can reach, not the length it has. */
   get slotBytes(): Bytes {
-    return Bytes.make(this.kvPerToken * this.context, computed)
+    return Bytes.make(Math.ceil((this.kvPerToken * this.context) / this.placing.split), computed)
   }
-  /** Bytes of a replica's whole KV cache. */
+  /** Bytes of the whole KV cache on each of a replica's devices. */
   get kvBytes(): Bytes {
     return Bytes.make(this.slotBytes * this.slots, computed)
   }
-  /** What a replica claims from its device. */
+  /** What a replica claims from its device, or from each of them where it is split. */
   get claim(): Bytes {
-    return Bytes.make(this.weights + this.kvBytes + this.prefixCache, computed)
+    const { partOverhead, split } = this.placing
+    const share = Math.ceil((this.weights + this.prefixCache) / split)
+    return Bytes.make(share + this.kvBytes + (split > 1 ? partOverhead : 0), computed)
   }
 }
+
+/** What a replica has claimed of one of its devices. */
+export const ReplicaPart = Schema.Struct({ device: DeviceId, reservation: ReservationId })
+export type ReplicaPart = typeof ReplicaPart.Type
+
+/** All the parts of a replica: that which it is named after, and those on further devices. */
+export const partsOf = ({
+  device,
+  parts,
+  reservation
+}: ReplicaPart & { readonly parts: ReadonlyArray<ReplicaPart> }): ReadonlyArray<ReplicaPart> => [
+  { device, reservation },
+  ...parts
+]
 
 /** The life of a replica. One tag, never parallel flags. */
 export const ReplicaState = Schema.Literal("absent", "loading", "ready", "draining", "failed")
@@ -117,6 +144,11 @@ export class ReplicaStatus extends Schema.Class<ReplicaStatus>("ReplicaStatus")(
   device: DeviceId,
   model: ModelId,
   reservation: ReservationId,
+  /** Its parts on further devices, where the model is split. */
+  parts: Schema.Array(ReplicaPart).pipe(
+    Schema.propertySignature,
+    Schema.withConstructorDefault((): ReadonlyArray<ReplicaPart> => [])
+  ),
   state: ReplicaState,
   /** Requests being computed. */
   active: Schema.NonNegativeInt,

@@ -35,7 +35,9 @@ export const Reason = Schema.Union(
   /** The two models may not share a device. */
   Schema.TaggedStruct("NotBeside", { replica: ReplicaId }),
   /** The model's replicas are to be on different devices. */
-  Schema.TaggedStruct("Spread", { replica: ReplicaId })
+  Schema.TaggedStruct("Spread", { replica: ReplicaId }),
+  /** The model is split over more devices of one node and name than can be had at once. */
+  Schema.TaggedStruct("TooFewDevices", { needed: Schema.Int, found: Schema.Int })
 )
 export type Reason = typeof Reason.Type
 
@@ -106,6 +108,8 @@ export const SchedulerEvent = Schema.Union(
     at: Millis,
     replica: ReplicaId,
     reservation: ReservationId,
+    /** The further devices of a model that is split. */
+    parts: Schema.optional(Schema.Array(DeviceId)),
     evict: Schema.Array(ReplicaId),
     cause: Schema.optionalWith(LoadCause, { default: () => "request" as const }),
     /** The one that hands its requests over and leaves once this is ready. */
