@@ -180,9 +180,9 @@ export const slotsOf = (entry: ReplicaEntry, spec: ModelSpec): number => Math.mi
  * the scheduler claimed them, or as its model would claim.
  */
 export const bytesOn = (view: FleetView, entry: Pick<ReplicaEntry, "status" | "bytes">, id: DeviceId): number => {
-  const part = partsOf(entry.status).find((part) => part.device === id)
-  if (part === undefined) return 0
-  const listed = device(view, id)?.status.claims.find(({ reservation }) => reservation === part.reservation)
+  const claimed = reservationOn(entry, id)
+  if (claimed === undefined) return 0
+  const listed = device(view, id)?.status.claims.find(({ reservation }) => reservation === claimed)
   return listed === undefined ? (entry.bytes ?? model(view, entry.status.model)?.claim ?? 0) : charge(listed)
 }
 
@@ -191,8 +191,11 @@ export const bytesOf = (view: FleetView, entry: Pick<ReplicaEntry, "status" | "b
   devicesOf(entry).reduce((sum, id) => sum + bytesOn(view, entry, id), 0)
 
 /** The devices that the replica has a part on. */
-export const devicesOf = ({ status }: Pick<ReplicaEntry, "status">): ReadonlyArray<DeviceId> =>
-  partsOf(status).map(({ device }) => device)
+export const devicesOf = ({ status: { device, parts } }: Pick<ReplicaEntry, "status">): ReadonlyArray<DeviceId> =>
+  parts.length === 0 ? [device] : [device, ...parts.map(({ device }) => device)]
+
+const reservationOn = ({ status }: Pick<ReplicaEntry, "status">, id: DeviceId): ReservationId | undefined =>
+  status.device === id ? status.reservation : status.parts.find(({ device }) => device === id)?.reservation
 
 /** Milliseconds that it takes to have the replica's model again once it has left. */
 export const reloadMillisOf = (view: FleetView, entry: ReplicaEntry): number =>
