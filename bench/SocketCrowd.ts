@@ -18,12 +18,33 @@ export interface Streamed {
   /** Streams of which each token came once. */
   readonly whole: number
   readonly resumed: number
-  /** Milliseconds from when a token was due until it was here. What was made while its client was away is not counted. */
+  /** From when the first stream was asked for until each had its first token, in seconds. */
+  readonly starting: number
+  /** Of the tokens that were due from then on, while all streams ran. */
+  readonly running: Lateness
+  /** Of all tokens, those that were due while streams began too. */
+  readonly all: Lateness
+  /** Cores that the clients have used. */
+  readonly busy: number
+}
+
+/** Milliseconds from when a token was due until it was here. What was made while its client was away is not counted. */
+export interface Lateness {
   readonly p50: number
   readonly p99: number
   readonly longest: number
-  /** Cores that the clients have used. */
-  readonly busy: number
+}
+
+/** When a token was due and how late it was, in microseconds. */
+interface Arrival {
+  readonly due: number
+  readonly late: number
+}
+
+const latenessOf = (arrivals: ReadonlyArray<Arrival>): Lateness => {
+  const late = arrivals.map((arrival) => arrival.late).sort((a, b) => a - b)
+  const at = (share: number) => (late[Math.min(late.length - 1, Math.floor(late.length * share))] ?? Number.NaN) / 1_000
+  return { p50: at(0.5), p99: at(0.99), longest: at(1) }
 }
 
 const headers = { authorization: `Bearer ${key}` }
@@ -92,7 +113,13 @@ const numberAfter = (text: string, mark: string, from: number): number =>
 let turns = 0
 
 /** One stream on one connection; cut off once behind the token `dropAt`, if that is one. */
-const stream = (client: Client, tokens: number, dropAt: number, late: Array<number>): Promise<boolean> =>
+const stream = (
+  client: Client,
+  tokens: number,
+  dropAt: number,
+  arrivals: Array<Arrival>,
+  onFirst: (now: number) => void
+): Promise<boolean> =>
   new Promise((resolve, reject) => {
     const id = `r${turns++}`
     let next = 0
@@ -110,9 +137,9 @@ const stream = (client: Client, tokens: number, dropAt: number, late: Array<numb
       if (text.startsWith(`{"type":"chat.completion.done"`)) return resolve(whole && next === tokens)
       for (let at = text.indexOf("@"); at >= 0; at = text.indexOf("@", at + 1)) {
         whole &&= text.slice(0, at).endsWith(`"${next}`) || text.slice(0, at).endsWith(` ${next}`)
-        next++
+        if (next++ === 0) onFirst(now)
         const due = numberAfter(text, "@", at)
-        if (due > comes) late.push(now - due)
+        if (due > comes) arrivals.push({ due, late: now - due })
       }
       if (next > dropAt) {
         dropAt = Number.POSITIVE_INFINITY
@@ -127,21 +154,29 @@ const stream = (client: Client, tokens: number, dropAt: number, late: Array<numb
   })
 
 const streams = async ({ count, drop, tokens }: Extract<Command, { type: "stream" }>): Promise<Streamed> => {
-  const late: Array<number> = []
-  const began = process.hrtime.bigint()
+  const arrivals: Array<Arrival> = []
+  const began = nowMicros()
   const used = process.cpuUsage()
+  let allRun = began
+  const onFirst = (now: number) => {
+    allRun = Math.max(allRun, now)
+  }
   const each = clients.slice(0, count).map(async (client, n) => {
     // as they come in life, not all in one moment
     await new Promise((resolve) => setTimeout(resolve, (n / count) * 1_000))
     const dropAt = n < count * drop ? Math.floor(Math.random() * (tokens - 10)) : Number.POSITIVE_INFINITY
-    return await stream(client, tokens, dropAt, late)
+    return await stream(client, tokens, dropAt, arrivals, onFirst)
   })
   const whole = (await Promise.all(each)).filter((isWhole) => isWhole).length
   const { system, user } = process.cpuUsage(used)
-  const busy = (user + system) / (Number(process.hrtime.bigint() - began) / 1_000)
-  late.sort((a, b) => a - b)
-  const at = (share: number) => (late[Math.min(late.length - 1, Math.floor(late.length * share))] ?? Number.NaN) / 1_000
-  return { whole, resumed: Math.ceil(count * drop), p50: at(0.5), p99: at(0.99), longest: at(1), busy }
+  return {
+    whole,
+    resumed: Math.ceil(count * drop),
+    starting: (allRun - began) / 1e6,
+    running: latenessOf(arrivals.filter(({ due }) => due >= allRun)),
+    all: latenessOf(arrivals),
+    busy: (user + system) / (nowMicros() - began)
+  }
 }
 
 const deafen = async ({ port, questions, streams }: Extract<Command, { type: "deafen" }>) => {

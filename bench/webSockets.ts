@@ -50,24 +50,17 @@ const round = async (crowd: Crowd, what: string, drop = 0) => {
   const cpu = await server.cpuMicros()
   const began = performance.now()
   // what `stream` answers
-  const {
-    busy: clients,
-    longest,
-    p50,
-    p99,
-    whole
-  } = (await crowd.tell({
-    type: "stream",
-    count: streaming,
-    tokens,
-    drop
-  })) as Streamed
+  const command: Command = { type: "stream", count: streaming, tokens, drop }
+  const { all, busy: clients, running, starting, whole } = (await crowd.tell(command)) as Streamed
   const busy = ((await server.cpuMicros()) - cpu) / (performance.now() - began) / 1_000
   rows.push({
     what,
-    "p50, ms": p50,
-    "p99, ms": p99,
-    "longest, ms": longest,
+    "until all run, s": starting,
+    "then p50, ms": running.p50,
+    "p99, ms": running.p99,
+    "longest, ms": running.longest,
+    "from the start p99, ms": all.p99,
+    "longest of all, ms": all.longest,
     "whole streams": `${whole} of ${streaming}`,
     "server's CPU": busy,
     "clients' CPU": clients
