@@ -64,11 +64,10 @@ const handler = Effect.gen(function* () {
   const { form, generation } = yield* accept(body)
   if (body.stream === true) return yield* eventStream(generation, encoderOf(form))
   const answer = answerOf(form)
-  yield* forEachBatch(generation, (events) =>
-    Effect.sync(() => {
-      for (const event of events) answer.add(event)
-    })
-  )
+  yield* forEachBatch(generation, (events) => {
+    for (const event of events) answer.add(event)
+    return Effect.void
+  })
   return HttpServerResponse.unsafeJson(answer.body)
 })
 

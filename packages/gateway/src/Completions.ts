@@ -70,11 +70,10 @@ const handler = Effect.gen(function* () {
   )
   if (body.stream === true) return yield* eventStream(generation, encoderOf(form))
   const answer = answerOf(form)
-  yield* forEachBatch(generation, (events) =>
-    Effect.sync(() => {
-      for (const event of events) answer.add(event)
-    })
-  )
+  yield* forEachBatch(generation, (events) => {
+    for (const event of events) answer.add(event)
+    return Effect.void
+  })
   return HttpServerResponse.unsafeJson(answer.body)
 }).pipe(inParam("prompt"))
 

@@ -4,7 +4,7 @@ import type { Kept } from "@helixflow/runtime/SessionStore"
 import { Cancelled, InvalidRequest, SessionNotFound, type StorageUnavailable } from "@helixflow/schema/Errors"
 import { SessionId } from "@helixflow/schema/Ids"
 import { OpenAiChatRequest } from "@helixflow/schema/OpenAiChat"
-import type { SessionError, Waiting } from "@helixflow/schema/SessionActor"
+import type { SessionError, SessionEvent, Waiting } from "@helixflow/schema/SessionActor"
 import { ClientMessage, messageTypes } from "@helixflow/schema/WebSocketMessages"
 import { Cause, Clock, Effect, Either, type Fiber, Option, ParseResult, Scope } from "effect"
 import { Meter } from "./Admission.ts"
@@ -81,7 +81,7 @@ const write = (
       number++
     }
   }
-  return forEachBatch(generation, (events) => {
+  const sendAll = (events: ReadonlyArray<SessionEvent>) => {
     let waiting: Waiting | undefined
     for (const event of events) {
       waiting = event._tag === "Waiting" ? event : undefined
@@ -97,6 +97,9 @@ const write = (
     }
     // how it stood before is no news
     if (waiting !== undefined) connection.send(queueMessage(id, waiting))
+  }
+  return forEachBatch(generation, (events) => {
+    connection.together(() => sendAll(events))
     return connection.isFull ? connection.drained : Effect.void
   })
 }

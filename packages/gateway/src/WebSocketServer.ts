@@ -104,8 +104,13 @@ const make = Effect.gen(function* () {
     }
   })
 
-  const opened = (socket: WebSocket, principal: PrincipalShape, authorization: string | undefined) => {
-    const connection = new WebSocketConnection(socket, principal, authorization, limits, take)
+  const opened = (
+    socket: WebSocket,
+    transport: Duplex,
+    principal: PrincipalShape,
+    authorization: string | undefined
+  ) => {
+    const connection = new WebSocketConnection(socket, transport, principal, authorization, limits, take)
     const { id } = principal
     const part = open[count++ % beats]
     part?.add(connection)
@@ -175,7 +180,7 @@ const make = Effect.gen(function* () {
           onSuccess: (principal) => {
             socket.off("error", onEarlyError)
             server.handleUpgrade(request, socket, head, (webSocket) =>
-              opened(webSocket, principal, authorizationOf(request))
+              opened(webSocket, socket, principal, authorizationOf(request))
             )
           },
           onFailure: (error) => {

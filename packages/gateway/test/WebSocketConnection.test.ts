@@ -28,8 +28,9 @@ const connected = (
     return yield* Effect.acquireRelease(
       Effect.async<{ client: WebSocket; connection: WebSocketConnection }>((resume) => {
         const client = new WebSocket(`ws://127.0.0.1:${port}`)
-        server.once("connection", (socket) => {
-          const connection = new WebSocketConnection(socket, principal, undefined, { ...defaults, ...limits }, take)
+        server.once("connection", (socket, { socket: transport }) => {
+          const all = { ...defaults, ...limits }
+          const connection = new WebSocketConnection(socket, transport, principal, undefined, all, take)
           socket.on("message", (data) => connection.receive(String(data)))
           socket.once("close", () => connection.closed())
           client.once("open", () => resume(Effect.succeed({ client, connection })))
@@ -98,6 +99,28 @@ describe("A message that no other may overtake", () => {
       releases[1]?.()
       yield* until(() => taken.length === 7)
       assert.deepStrictEqual(taken, ["a", "hold 1", "b", "hold 2", "c", "d", "e"])
+    })
+  )
+})
+
+describe("Messages that are sent together", () => {
+  it.scopedLive("are written at once, also where one of them can't be made", () =>
+    Effect.gen(function* () {
+      const { client, connection } = yield* connected(() => {})
+      const got: Array<string> = []
+      client.on("message", (text) => got.push(String(text)))
+      const before = connection.socket.bufferedAmount
+      assert.throws(() =>
+        connection.together(() => {
+          connection.send("one")
+          connection.send("two")
+          assert.isAbove(connection.socket.bufferedAmount, before + 6)
+          throw new Error("no third")
+        })
+      )
+      connection.send("four")
+      yield* until(() => got.length === 3)
+      assert.deepStrictEqual(got, ["one", "two", "four"])
     })
   )
 })
