@@ -46,6 +46,10 @@ export interface Entry {
   readonly news: ReadonlyArray<SessionEvent>
   /** Its prompt is another than the one that is stored: it was begun anew, with another revision of its model. */
   readonly begunAnew: boolean
+  /** Whether more of it is written than what it said: how it stands, how large it is, when it expires. */
+  readonly describes: boolean
+  /** Bytes of what it said that it was not described with. */
+  readonly undescribed: number
   readonly expiresAt: number
   /** Who writes, and until when it would finish the session if that is detached. */
   readonly lease: Lease
@@ -129,21 +133,28 @@ export const make = Effect.gen(function* () {
       (rows) => new Set(rows.flat().map(({ id }) => id))
     )
 
-  /** Writes what is new of these sessions, all or nothing. */
-  const write = (entries: ReadonlyArray<Entry>): Effect.Effect<void, SqlError> =>
+  /** Writes what is new of these sessions, all or nothing. Gives how many bytes each is not described with. */
+  const write = (entries: ReadonlyArray<Entry>): Effect.Effect<ReadonlyArray<number>, SqlError> =>
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const present = yield* presentOf(entries.flatMap(({ session, stored }) => (stored === null ? [] : [session])))
       const sessions: Array<Record<string, unknown>> = []
       const said: Array<{ session: SessionId; seq: number; events: string }> = []
-      for (const { begunAnew, expiresAt, keep, lease, news, record, session, stored } of entries) {
+      const left: Array<number> = []
+      for (const entry of entries) {
+        const { begunAnew, expiresAt, keep, lease, news, record, session, stored } = entry
         const { prompt, request } = record
+        const index = left.push(0) - 1
         if (request === null) continue
         // one that was removed for want of room meanwhile is written anew
         const isNew = !present.has(session)
         const added = isNew ? record.events.filter(({ _tag }) => _tag !== "Waiting") : news
         const events = added.length === 0 ? "" : JSON.stringify(added)
         if (events !== "") said.push({ session, seq: isNew ? 0 : (stored ?? 0), events })
+        if (!isNew && !entry.describes) {
+          left[index] = entry.undescribed + events.length
+          continue
+        }
         sessions.push({
           id: session,
           tenant: keep.tenant,
@@ -155,7 +166,7 @@ export const make = Effect.gen(function* () {
           prompt: isNew || begunAnew ? packTokens(prompt) : Buffer.alloc(0),
           revision: record.revision,
           failure: failureText(record),
-          bytes: events.length + (isNew ? prompt.length * 4 + keep.answer.length : 0),
+          bytes: events.length + (isNew ? prompt.length * 4 + keep.answer.length : entry.undescribed),
           created_at: now,
           expires_at: expiresAt,
           owner: lease.owner,
@@ -173,6 +184,7 @@ export const make = Effect.gen(function* () {
       )
       // whoever went on with the same session elsewhere has written the same
       yield* inBatches(said, (rows) => sql`INSERT INTO session_events ${sql.insert(rows)} ON CONFLICT DO NOTHING`)
+      return left
     }).pipe(sql.withTransaction)
 
   const load = (session: SessionId): Effect.Effect<Option.Option<Stored>, StorageUnavailable> =>

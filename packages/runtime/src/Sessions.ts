@@ -90,6 +90,9 @@ interface Live {
   stored: number | null
   /** The revision of its model that it was written with. */
   revision: string | null
+  /** When it was described in the database last, in milliseconds, and the bytes that it has said since. */
+  describedAt: number
+  undescribed: number
   readers: number
   /** The last that was told of it; null: nothing. */
   told: SessionNews["state"] | null
@@ -100,6 +103,9 @@ interface Live {
 /** A new session is written soon, so that a client that has its id finds it; what follows is written at leisure. */
 const firstTick = Duration.millis(10)
 const tick = Duration.millis(500)
+
+/** While a session is read, what it says is written at every tick, and the rest of it this often: that is the greater part of the work. */
+const describeEvery = Duration.toMillis("5 seconds")
 
 const pauseAfterFailure = Duration.seconds(1)
 
@@ -174,7 +180,7 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention, se
     )
     const { revision } = record
     const told = stored === null ? null : stateOf(record)
-    const life = { seen, stored, revision, told, readers: 0, asked: false }
+    const life = { seen, stored, revision, describedAt: 0, undescribed: 0, told, readers: 0, asked: false }
     const opened: Live = { session, keep, record, certain, scope, client, ...life }
     live.set(session, opened)
     return opened
@@ -219,20 +225,29 @@ export const make = Effect.fnUntraced(function* ({ host, maxBytes, retention, se
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
       const leased = yield* leases.lease
-      const entries = sessions.map(({ keep, record, revision, seen, session, stored }) => ({
-        session,
-        keep,
-        record,
-        stored,
-        news: record.events.slice(seen).filter(isSaid),
-        begunAnew: record.revision !== revision,
-        expiresAt: now + Duration.toMillis(retention),
-        lease: leased
-      }))
+      const entries = sessions.map((live) => {
+        const { describedAt, keep, readers, record, revision, seen, session, stored, undescribed } = live
+        const begunAnew = record.revision !== revision
+        const isQuiet = readers === 0 || record.exit !== null
+        return {
+          session,
+          keep,
+          record,
+          stored,
+          news: record.events.slice(seen).filter(isSaid),
+          begunAnew,
+          describes: isQuiet || begunAnew || now - describedAt >= describeEvery,
+          undescribed,
+          expiresAt: now + Duration.toMillis(retention),
+          lease: leased
+        }
+      })
       const seen = sessions.map(({ record }) => record.events.length)
       const revisions = sessions.map(({ record }) => record.revision)
-      yield* store.write(entries)
+      const undescribed = yield* store.write(entries)
       for (const [index, session] of sessions.entries()) {
+        session.undescribed = undescribed[index] ?? 0
+        if (entries[index]?.describes === true) session.describedAt = now
         session.seen = seen[index] ?? session.seen
         session.revision = revisions[index] ?? session.revision
         session.stored = (session.stored ?? 0) + (entries[index]?.news.length ?? 0)

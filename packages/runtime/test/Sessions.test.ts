@@ -255,6 +255,36 @@ onEachDatabase("a session", (database) => {
       })
     )
 
+    it.scoped("is known to be as large as what it has said, at the latest when it has ended", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const one = yield* server()
+        const session = fresh()
+        const { answer } = mine
+        /** What the session is said to have in the database, and what it has there. */
+        const sizes = Effect.gen(function* () {
+          const [row] = yield* sql<{ bytes: number }>`SELECT bytes FROM sessions WHERE id = ${session}`
+          const rows = yield* sql<{ events: string }>`SELECT events FROM session_events WHERE session = ${session}`
+          const events = rows.reduce((sum, { events }) => sum + events.length, 0)
+          return { told: row?.bytes, is: events + 4 * "large".length + answer.length, rows: rows.length }
+        })
+        yield* one.allow(2)
+        const reader = yield* Effect.fork(readAll(one, session, mine, requestOf("large")))
+        // the first write tells all, those that follow soon only what was said
+        for (const tokens of [2, 4, 6]) {
+          yield* one.allow(tokens)
+          yield* until(Effect.map(sizes, ({ rows }) => rows >= tokens / 2))
+        }
+        const before = yield* sizes
+        expect(before.told).toBeLessThan(before.is)
+        yield* one.allow(Number.POSITIVE_INFINITY)
+        yield* Fiber.join(reader)
+        yield* until(Effect.sync(() => one.actors() === 0))
+        const after = yield* sizes
+        expect(after.told).toBe(after.is)
+      })
+    )
+
     it.scoped("makes room for newer ones when there are too many bytes of them", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
