@@ -2,7 +2,6 @@
  * What a request has in common with others that had better be computed by the same replica, where the KV cache of their shared
  * beginning is kept: a conversation, whose turns all begin alike.
  */
-import { createHmac, randomBytes } from "node:crypto"
 import type { GenerationRequest } from "@helixflow/schema/Generation"
 
 /** As much of a text or of tokens as tells one beginning from another. */
@@ -23,9 +22,3 @@ export const affinityOf = ({ cacheSalt, prompt }: Pick<GenerationRequest, "cache
       return JSON.stringify([cacheSalt, prompt.tokens.slice(0, beginning)])
   }
 }
-
-const salt = randomBytes(32)
-
-/** The same in short, for the scheduler and its log: nobody can tell what is in a request from it. */
-export const affinityKey = (request: Pick<GenerationRequest, "cacheSalt" | "prompt">): string =>
-  createHmac("sha256", salt).update(affinityOf(request)).digest("base64url").slice(0, 16)

@@ -46,8 +46,6 @@ export interface Wait {
   readonly caller: Caller | undefined
   /** See `Conversations.ts`. */
   readonly conversation?: string | undefined
-  /** See `Affinity.ts`; asked where the model's policy wants to know. */
-  readonly affinity?: () => string
   /** Is told how it stands, for as long as it lasts. */
   readonly onProgress?: (progress: QueueProgress) => void
 }
@@ -134,12 +132,12 @@ export const make = (options: AttemptsOptions) => {
       : placed(work, wait, turn)
 
   const placed = <A>(work: Work<A>, wait: Wait, turn: Turn) => {
-    const { affinity, caller, conversation, onProgress, timeoutMillis } = wait
+    const { caller, conversation, onProgress, timeoutMillis } = wait
     const request = RequestId.make(`${options.session}/${work.name}@${turn.attempt}`)
     return Effect.flatMap(options.scheduler, (scheduler) => {
       const giveBack = (reservation: ReservationId) =>
         Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served: turn.served })))
-      const drawn = work.model.policy === "affinity" ? (conversation ?? affinity?.()) : undefined
+      const drawn = work.model.policy === "affinity" ? conversation : undefined
       const key = work.model.replicas > 1 ? conversation : undefined
       const asked = {
         request,

@@ -34,7 +34,6 @@ import {
 } from "@helixflow/schema/SessionActor"
 import { Cause, Deferred, Effect, Exit, Fiber, type Mailbox, Scope, Struct } from "effect"
 import type { ClientOf } from "./Actor.ts"
-import { affinityKey } from "./Affinity.ts"
 import * as Attempts from "./Attempts.ts"
 import { keyOf } from "./Conversations.ts"
 import type { Subject } from "./Quarantine.ts"
@@ -132,7 +131,6 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     conversation: request.conversation,
     timeoutMillis: request.queueTimeout,
     caller: request.caller,
-    affinity: () => affinityKey(request),
     ...(request.progress && {
       onProgress: (news) => publish(new Waiting({ seq: log.length, choice, ...news }, { disableValidation: true }))
     })
