@@ -37,6 +37,12 @@ export const CatalogModel = Schema.Struct({
 })
 export type CatalogModel = typeof CatalogModel.Type
 
+export const UnloadedModel = Schema.Struct({
+  ...CatalogModel.fields,
+  /** What its processes had of the machine's memory and have no more; null where the system does not tell. */
+  freed_bytes: Schema.NullOr(Schema.Number)
+})
+
 export const CatalogModels = Schema.Struct({
   object: Schema.Literal("list"),
   data: Schema.Array(CatalogModel),
@@ -62,7 +68,7 @@ export const ModelCatalogApi = HttpApiGroup.make("models")
   .add(HttpApiEndpoint.get("list", "/admin/v1/models").addSuccess(CatalogModels))
   .add(HttpApiEndpoint.get("show", "/admin/v1/models/:id").setPath(path).addSuccess(CatalogModel))
   .add(HttpApiEndpoint.post("load", "/admin/v1/models/:id/load").setPath(path).addSuccess(CatalogModel))
-  .add(HttpApiEndpoint.post("unload", "/admin/v1/models/:id/unload").setPath(path).addSuccess(CatalogModel))
+  .add(HttpApiEndpoint.post("unload", "/admin/v1/models/:id/unload").setPath(path).addSuccess(UnloadedModel))
   .add(HttpApiEndpoint.get("versions", "/admin/v1/models/:id/versions").setPath(path).addSuccess(VersionsView))
   .add(
     HttpApiEndpoint.put("weigh", "/admin/v1/models/:id/versions")

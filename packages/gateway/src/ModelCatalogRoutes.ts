@@ -65,7 +65,7 @@ export const layer = AdminRouter.implement(ModelCatalogApi, {
   unload: ({ path }) =>
     Effect.map(
       Effect.flatMap(catalog, (models) => models.unload(path.id)),
-      toView
+      ({ entry, freed }) => ({ ...toView(entry), freed_bytes: freed })
     ),
   versions: ({ path }) =>
     Effect.map(

@@ -8,7 +8,7 @@ import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
 import { Console, Effect } from "effect"
 import { failed } from "./CommandFailure.ts"
 import { type CommandHelp, summary } from "./CommandHelp.ts"
-import { CatalogModel, CatalogModels, VersionsView } from "./ModelCatalogApi.ts"
+import { CatalogModel, CatalogModels, UnloadedModel, VersionsView } from "./ModelCatalogApi.ts"
 import { bytes } from "./PullProgress.ts"
 import { type Model, ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
@@ -86,8 +86,9 @@ const loadCommand = Command.make("load", { model, ...serverOptions }, ({ model, 
 const unloadCommand = Command.make("unload", { model, ...serverOptions }, ({ model, ...server }) =>
   Effect.gen(function* () {
     const client = yield* ServerClient
-    const unloaded = yield* client.call(HttpClientRequest.post(pathOf(model, "/unload")), CatalogModel)
-    yield* Console.log(`${unloaded.id} is not loaded; its memory is free.`)
+    const unloaded = yield* client.call(HttpClientRequest.post(pathOf(model, "/unload")), UnloadedModel)
+    const { freed_bytes: freed, id } = unloaded
+    yield* Console.log(`${id} is not loaded; its memory is free${freed === null ? "" : `: ${bytes(freed)}`}.`)
   }).pipe(againstServer(server))
 ).pipe(Command.withDescription("Let its requests end, stop its workers and free its memory."))
 

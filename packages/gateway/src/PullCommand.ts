@@ -1,5 +1,6 @@
 /** `helixflow pull` */
 import { Args, Command, Options } from "@effect/cli"
+import { LocalDevices } from "@helixflow/runtime/LocalDevices"
 import { Dtype } from "@helixflow/runtime/ModelGraph"
 import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
 import { Console, Effect, Fiber, Option, Schedule, Schema } from "effect"
@@ -68,18 +69,30 @@ const observe = Effect.gen(function* () {
   return { observer, end }
 })
 
+/** Whether a server would compute on a GPU here: one that is declared, or that is found and can be computed on. */
+const hasGpu = Effect.flatMap(RuntimeConfig, ({ devices }) =>
+  Option.match(devices, {
+    onSome: (declared) => Effect.succeed(declared.some(({ kind }) => kind !== "cpu")),
+    onNone: () =>
+      LocalDevices.pipe(
+        Effect.map(({ devices }) => devices.some(({ device }) => device.kind !== "cpu")),
+        Effect.provide(LocalDevices.layer),
+        Effect.mapError(({ message }) => failed(message))
+      )
+  })
+)
+
 export const pullCommand = Command.make("pull", { model, revision, dtype, to }, (options) =>
   Effect.gen(function* () {
-    const { devices, pulledModelsDir } = yield* RuntimeConfig
+    const { pulledModelsDir } = yield* RuntimeConfig
     const { hubEndpoint, hubToken } = yield* GatewayConfig
     const { end, observer } = yield* observe
-    const gpus = Option.exists(devices, (declared) => declared.some(({ kind }) => kind !== "cpu"))
     const pulled = yield* pull(
       {
         model: options.model,
         revision: options.revision,
         folder: Option.getOrElse(options.to, () => pulledModelsDir),
-        device: gpus ? "gpu" : "cpu",
+        device: (yield* hasGpu) ? "gpu" : "cpu",
         dtype: Option.getOrUndefined(options.dtype)
       },
       observer

@@ -1,5 +1,5 @@
 /** Which files of a repository on a hub are fetched: the small ones that a model's folder needs, and one graph. Pure. */
-import { type Dtype, graphNames } from "@helixflow/runtime/ModelGraph"
+import { type Dtype, gpuDtypes, graphNames } from "@helixflow/runtime/ModelGraph"
 import { Either } from "effect"
 
 /** A file of a repository at one revision. */
@@ -21,12 +21,13 @@ export interface PullPlan {
 }
 
 /**
- * Which precision suits a device, best first. On a CPU eight bits are several times as fast as single precision at hardly any loss, and
- * half precision is widened; GPUs compute in half precision.
+ * Which precision is fetched for a device, best first. For a GPU what it would load first. For a CPU not: of what is there it loads what is
+ * nearest to the model as it was trained, but what is fetched costs time and disk, and eight bits are several times as fast as single
+ * precision at hardly any loss.
  */
 const PREFERENCE: Readonly<Record<"cpu" | "gpu", ReadonlyArray<Dtype>>> = {
   cpu: ["q8", "int8", "uint8", "fp32", "fp16", "q4", "q4f16", "bnb4"],
-  gpu: ["fp16", "fp32", "q4f16", "q4", "q8", "int8", "uint8", "bnb4"]
+  gpu: gpuDtypes
 }
 
 /** What a model's folder may need besides its graph: configuration, tokenizer, templates, and what a person would read. */

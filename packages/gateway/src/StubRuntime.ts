@@ -338,7 +338,7 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
       list: Effect.succeed({ models: models.map(entry), refused: [] }),
       find: findEntry,
       load: findEntry,
-      unload: findEntry,
+      unload: (name) => Effect.map(findEntry(name), (entry) => ({ entry, freed: 0 })),
       versions: (name) => new ModelNotFound({ model: name }),
       weigh: (name) => new ModelNotFound({ model: name }),
       remove: (name) => Effect.asVoid(model(name))

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
@@ -19,6 +19,7 @@ class Setting extends Context.Tag("@helixflow/gateway/test/Setting")<
       const files = yield* FileSystem.FileSystem
       const repository = yield* files.makeTempDirectoryScoped()
       writeTinyChatModel(repository)
+      writeTinyChatModel(repository, { precision: "float16", file: "onnx/model_fp16.onnx" })
       return { server: yield* startServer(), hub: yield* hubServer(repository) }
     })
   ).pipe(Layer.provide(NodeContext.layer))
@@ -43,7 +44,9 @@ layer(Setting.layer, { timeout: 60_000, excludeTestServices: true })("the models
       })
       expect((yield* run("models")).stdout).toMatch(/^org\/model {9}text-generation .* ready on local\/cpu:0 0\/16$/m)
       expect((yield* run("chat", "--model", "org/model", "--max-tokens", "4", "Hello!")).code).toBe(0)
-      expect((yield* run("models", "unload", "org/model")).stdout).toContain("its memory is free")
+      // a worker is a process of Node.js, which takes tens of MiB
+      expect((yield* run("models", "unload", "org/model")).stdout).toMatch(/its memory is free: \d{2,3}(\.\d)? MiB\.$/m)
+      expect((yield* run("models", "unload", "org/model")).stdout).toMatch(/its memory is free: 0 /)
       expect((yield* run("models", "ls")).stdout).toMatch(/^org\/model {9}text-generation .* -$/m)
 
       expect((yield* run("models", "rm", "org/model")).code).toBe(0)
@@ -101,6 +104,30 @@ layer(Setting.layer, { timeout: 60_000, excludeTestServices: true })("the models
         expect(stdout + stderr).toContain(reason)
       }
     })
+  )
+
+  it.effect("are fetched for processors where a GPU is found that a server would not use", () =>
+    Effect.gen(function* () {
+      const { hub } = yield* Setting
+      const files = yield* FileSystem.FileSystem
+      const folder = yield* files.makeTempDirectoryScoped()
+      const nvidiaSmi = join(folder, "nvidia-smi")
+      writeFileSync(nvidiaSmi, "#!/bin/sh\necho 'GPU-a, NVIDIA L4, 24576, 24000, 576, 0, 40, 20, 0, [N/A]'\n", {
+        mode: 0o755
+      })
+      const env = {
+        HF_ENDPOINT: hub.url,
+        HELIX_DATA_DIR: folder,
+        HELIX_NVML_LIBRARY: "libhelixflow-nowhere.so.1",
+        HELIX_NVIDIA_SMI: nvidiaSmi
+      }
+      const { code, stderr, stdout } = yield* helixflow(["pull", "org/model"], env)
+      expect(code).toBe(0)
+      expect(stderr + stdout).toContain("GPUs are not used: cuda:0 (NVIDIA L4)")
+      expect(stdout).toContain("(onnx/model.onnx, ")
+      const declared = yield* helixflow(["pull", "org/model"], { ...env, HELIX_DEVICES: "cuda:0" })
+      expect(declared.stdout).toContain("(onnx/model_fp16.onnx, ")
+    }).pipe(Effect.scoped, Effect.provide(NodeContext.layer))
   )
 
   it.effect("have cards, which are shown without a server", () =>

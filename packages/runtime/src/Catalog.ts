@@ -15,6 +15,7 @@ import type { SessionError } from "@helixflow/schema/SessionActor"
 import { type Context, Effect, Option } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
 import { type Directory, schedulerId } from "./Directory.ts"
+import * as Machine from "./Machine.ts"
 import type { ModelStore, RefusedModel } from "./ModelStore.ts"
 import type { ModelVersions, Weights } from "./ModelVersions.ts"
 
@@ -27,6 +28,12 @@ export interface CatalogEntry {
   /** Whether it is loaded whenever it is not. */
   readonly keptLoaded: boolean
   readonly replicas: ReadonlyArray<ReplicaStatus>
+}
+
+export interface Unloaded {
+  readonly entry: CatalogEntry
+  /** Bytes of the machine's memory that its processes had and have no more; null where the system does not tell. */
+  readonly freed: number | null
 }
 
 export interface CatalogList {
@@ -42,9 +49,7 @@ export interface Catalog {
   /** Succeeds when a replica is ready, at once if one is. Others may leave to make room for it. */
   readonly load: (name: string) => Effect.Effect<CatalogEntry, LoadError>
   /** Succeeds when the model's processes are gone. Requests that run are waited for; a later request loads it again. */
-  readonly unload: (
-    name: string
-  ) => Effect.Effect<CatalogEntry, ModelNotFound | LoadFailed | ModelInUse | ActorUnreachable>
+  readonly unload: (name: string) => Effect.Effect<Unloaded, ModelNotFound | LoadFailed | ModelInUse | ActorUnreachable>
   /** The versions that a name stands for, with the share of conversations that each has. */
   readonly versions: (name: string) => Effect.Effect<ModelVersions, ModelNotFound>
   /** Changes the shares, from the next request on; conversations that need not move stay with their version. */
@@ -96,6 +101,9 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
         return yield* new ModelInUse({ model: spec.id, reason: "it is the default model, which is kept loaded" })
       }
       const actor = yield* scheduler
+      const pids = (yield* find(name)).replicas.flatMap(({ pid }) => pid ?? [])
+      const before = Machine.processGroups(pids)
+      const had = memoryOf(before)
       const { busy } = yield* actor.Evict({ model: spec.id, timeoutMillis: drainTimeoutMillis })
       if (busy.length > 0) {
         return yield* new ModelInUse({
@@ -103,7 +111,8 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
           reason: `${busy.join(", ")} ${busy.length === 1 ? "is" : "are"} loading or still had requests after 30 s`
         })
       }
-      return yield* find(name)
+      const freed = had === null ? null : Math.max(0, had - (memoryOf(before) ?? 0))
+      return { entry: yield* find(name), freed }
     })
 
   return {
@@ -137,6 +146,13 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
         yield* store.look
       })
   }
+}
+
+/** Bytes that processes have, each with its group; null where there are some and none can be read. */
+const memoryOf = (groups: ReturnType<typeof Machine.processGroups>): number | null => {
+  const read = Array.from(groups.values(), (group) => Machine.groupMemory(group)?.owned ?? null)
+  if (read.length > 0 && read.every((bytes) => bytes === null)) return null
+  return read.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0)
 }
 
 /** In one step for whoever looks, however long the deleting takes. */

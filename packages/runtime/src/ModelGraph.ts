@@ -36,6 +36,12 @@ const SUFFIXES_OF = {
 export const Dtype = ["fp32", "fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"] as const
 export type Dtype = keyof typeof SUFFIXES_OF
 
+/** The precisions in the order in which a GPU loads them, each where its first file is. */
+export const gpuDtypes: ReadonlyArray<Dtype> = [...Dtype].sort((a, b) => {
+  const rank = (dtype: Dtype) => Math.min(...SUFFIXES_OF[dtype].map((suffix) => SUFFIXES.gpu.indexOf(suffix)))
+  return rank(a) - rank(b)
+})
+
 const NAMES = ["model", "decoder_model_merged", "decoder_with_past_model"]
 const FOLDERS = ["onnx", "."]
 
