@@ -4,18 +4,18 @@
  * Zipf distribution. The devices' ledgers and the workers' resident memory are sampled all the while. How many loads there were, and how
  * long requests took, is read from the server's decision log; beside it, how many loads the best policy needs that knows all requests.
  */
-import { linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
-import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
+import { join } from "node:path"
 import { LogLine } from "@helixflow/scheduler/Replay"
 import { Schema } from "effect"
+import { nameOf, sampleWhile, writeModels } from "../packages/gateway/test/SharedDevices.ts"
 import { fewestLoads } from "../packages/scheduler/test/Belady.ts"
+import { quantile, randomOf, zipf } from "../packages/scheduler/test/traces.ts"
 import { key } from "./ChatRequest.ts"
 import * as Hardware from "./Hardware.ts"
 import { startHelixFlow } from "./MeasuredServer.ts"
 import { print } from "./Report.ts"
-import { makeRandom } from "./Workload.ts"
 
 const models = 300
 const requests = 3_000
@@ -29,99 +29,7 @@ const perDevice = 4
 const deviceBytes = perDevice * modelBytes + 8 * MiB
 const samplePeriod = 200
 
-const nameOf = (index: number) => `model-${index}`
-
-/** One model's files, linked to by all folders. */
-const makeModels = (folder: string): void => {
-  const first = join(folder, nameOf(0))
-  writeTinyChatModel(first)
-  writeFileSync(
-    join(first, "helixflow.json"),
-    JSON.stringify({ memory: modelBytes, slots: 2, context: 128, prefixCache: 0 })
-  )
-  const files = readdirSync(first, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-  for (let index = 1; index < models; index++) {
-    for (const file of files) {
-      const from = join(file.parentPath, file.name)
-      const to = join(folder, nameOf(index), from.slice(first.length))
-      mkdirSync(dirname(to), { recursive: true })
-      linkSync(from, to)
-    }
-  }
-}
-
-/** Draws from 0 to n - 1, the k-th with a weight of 1 / (k + 1)^skew. */
-const zipf = (random: () => number, n: number) => {
-  const upTo: Array<number> = []
-  let sum = 0
-  for (let k = 0; k < n; k++) {
-    sum += 1 / (k + 1) ** skew
-    upTo.push(sum)
-  }
-  return () => {
-    const drawn = random() * sum
-    return upTo.findIndex((end) => drawn < end)
-  }
-}
-
 const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" }
-
-/** Every process that the server has started, in bytes of resident memory. */
-const workersRss = (server: number): number => {
-  let bytes = 0
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const status = readFileSync(`/proc/${pid}/status`, "utf8")
-      if (Number(/^PPid:\s*(\d+)/m.exec(status)?.[1]) !== server) continue
-      bytes += Number(/^VmRSS:\s*(\d+)/m.exec(status)?.[1] ?? 0) * 1024
-    } catch {
-      // it has ended meanwhile
-    }
-  }
-  return bytes
-}
-
-const DeviceSample = Schema.Struct({
-  data: Schema.Array(
-    Schema.Struct({
-      total_bytes: Schema.Number,
-      claims: Schema.Array(
-        Schema.Struct({ bytes: Schema.Number, observed_bytes: Schema.Number, within: Schema.NullOr(Schema.String) })
-      )
-    })
-  )
-})
-
-interface Samples {
-  count: number
-  /** Of these, those with more claimed of a device, or taken by its workers, than it has. */
-  above: number
-  mostClaimed: number
-  mostResident: number
-}
-
-const sample = async (url: string, server: number, samples: Samples): Promise<void> => {
-  const response = await fetch(`${url}/admin/v1/devices`, { headers })
-  const { data } = Schema.decodeUnknownSync(DeviceSample)(await response.json())
-  const resident = workersRss(server)
-  const claimed = data.map(({ claims, total_bytes }) => {
-    const own = claims.filter(({ within }) => within === null)
-    const sum = (of: (claim: (typeof own)[number]) => number) => own.reduce((bytes, claim) => bytes + of(claim), 0)
-    return (
-      Math.max(
-        sum(({ bytes }) => bytes),
-        sum(({ observed_bytes }) => observed_bytes)
-      ) / total_bytes
-    )
-  })
-  samples.count += 1
-  samples.mostClaimed = Math.max(samples.mostClaimed, ...claimed)
-  samples.mostResident = Math.max(samples.mostResident, resident / (devices * deviceBytes))
-  if (claimed.some((share) => share > 1) || resident > devices * deviceBytes) samples.above += 1
-}
-
-const quantile = (values: ReadonlyArray<number>, share: number): number =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN
 
 /** What the scheduler has noted, the oldest first. */
 const decisionsOf = (folder: string) =>
@@ -134,7 +42,7 @@ const decisionsOf = (folder: string) =>
 
 const home = mkdtempSync(join(tmpdir(), "helixflow-many-"))
 const [modelsDir, dataDir] = [join(home, "models"), join(home, "data")]
-makeModels(modelsDir)
+writeModels(modelsDir, models, modelBytes)
 const hardware = Hardware.describe()
 const server = await startHelixFlow("HelixFlow", modelsDir, dataDir, {
   HELIX_DEVICES: Array.from({ length: devices }, (_, n) => `cpu:${n}=${deviceBytes}`).join(","),
@@ -142,17 +50,7 @@ const server = await startHelixFlow("HelixFlow", modelsDir, dataDir, {
 })
 const url = `http://127.0.0.1:${server.port}`
 
-const samples: Samples = { count: 0, above: 0, mostClaimed: 0, mostResident: 0 }
-let going = true
-const sampling = (async () => {
-  while (going) {
-    await sample(url, server.pid, samples)
-    await new Promise((resolve) => setTimeout(resolve, samplePeriod))
-  }
-})()
-
-const random = makeRandom(1)
-const draw = zipf(random, models)
+const draw = zipf(randomOf(1), models, skew)
 const order = Array.from({ length: requests }, draw)
 const millis: Array<number> = []
 const failures = new Map<string, number>()
@@ -175,10 +73,10 @@ const client = async (): Promise<void> => {
     }
   }
 }
-await Promise.all(Array.from({ length: clients }, client))
+const served = Promise.all(Array.from({ length: clients }, client))
+const samples = await sampleWhile({ url, key, pid: server.pid, period: samplePeriod }, served)
+await served
 const seconds = (performance.now() - began) / 1000
-going = false
-await sampling
 await server.stop()
 
 const events = decisionsOf(dataDir)

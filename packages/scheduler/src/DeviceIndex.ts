@@ -4,7 +4,7 @@
  * device's change costs O(log devices) for each way in which models ask for it.
  */
 import type { DeviceKind } from "@helixflow/schema/Device"
-import type { DeviceId } from "@helixflow/schema/Ids"
+import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import { HashMap, Option } from "effect"
 import * as Asked from "./Asked.ts"
 import * as FitTree from "./FitTree.ts"
@@ -13,6 +13,8 @@ import * as FitTree from "./FitTree.ts"
 export interface Leaving {
   readonly value: number
   readonly bytes: number
+  /** Those of them that have not failed: who has may leave only once it was not brought back for a while. */
+  readonly ready: ReadonlyArray<ReplicaId>
 }
 
 /** What the index knows of a device. */
@@ -26,8 +28,6 @@ export interface Profile {
   /** Replicas without requests that may leave; and with those that have some. */
   readonly idle: Leaving
   readonly all: Leaving
-  /** Bytes of those of them that have not failed: who has may leave only once it was not brought back for a while. */
-  readonly ready: number
 }
 
 /**
@@ -117,7 +117,9 @@ const takesMore = (was: Profile, is: Profile): boolean =>
   is.free > was.free ||
   is.free + is.idle.bytes > was.free + was.idle.bytes ||
   is.free + is.all.bytes > was.free + was.all.bytes ||
-  is.ready > was.ready
+  // one that may leave now counts, whatever may not any more
+  is.idle.ready.some((id) => !was.idle.ready.includes(id)) ||
+  is.all.ready.some((id) => !was.all.ready.includes(id))
 
 /** With the device's profile in place of the one that it had, if any. */
 export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceIndex => {

@@ -5,7 +5,7 @@ import { type ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap } from "effect"
 import * as FleetView from "./FleetView.ts"
-import { type Command, type SchedulerState, type Slot, type Step, slotOf } from "./SchedulerState.ts"
+import { type Command, emit, millis, type SchedulerState, type Slot, type Step, slotOf } from "./SchedulerState.ts"
 
 /** News from the fleet. The caller lets the scheduler `advance`. */
 export const observe = (
@@ -31,6 +31,7 @@ export const observe = (
     const after = FleetView.replica(current.view, status.replica)
     // an older word than the one that is known, or one about a load that has not ended
     if (after === undefined || after.status !== status || after.life === "starting") continue
+    if (before !== undefined && after.life === "running") commands.push(...told(before.status, status, now))
     commands.push(...lost(current, before?.status.pid ?? null, status))
     // who made it stop will hear that it has
     if (status.state === "absent" && after.life === "running") {
@@ -39,6 +40,15 @@ export const observe = (
   }
   for (const id of met) current = adopt(current, id, now)
   return { state: current, commands }
+}
+
+/** What the log says of a replica's word that is another than its last. */
+const told = (before: ReplicaStatus, { lastFailure, pid, replica, state }: ReplicaStatus, now: number) => {
+  const at = millis(now)
+  if ((state === "failed" || state === "absent") && before.state !== state) {
+    return [emit({ _tag: "WorkerLost", at, replica, state, reason: lastFailure })]
+  }
+  return state === "ready" && before.pid !== pid ? [emit({ _tag: "WorkerBack", at, replica })] : []
 }
 
 /** The slots whose worker is gone: all when the replica is not up, those from before when another process serves it now. */

@@ -103,7 +103,7 @@ const overloaded = (
  */
 export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Arrived => {
   const ticket = state.nextTicket
-  const { affinity = null, caller, deadline, model, not, request, revision = null } = arrival
+  const { affinity = null, caller, deadline, model, not, prefer = null, request, revision = null } = arrival
   const timeoutMillis = Math.max(0, deadline - now)
   const arrived = emit({
     _tag: "Arrived",
@@ -114,7 +114,8 @@ export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Ar
     not,
     timeoutMillis,
     ...(affinity !== null && { affinity }),
-    ...(revision !== null && { revision })
+    ...(revision !== null && { revision }),
+    ...(prefer !== null && { prefer })
   })
   const known = FleetView.model(state.view, model) !== undefined
   const asked = known ? Preload.learn({ ...state, view: FleetView.asked(state.view, model, now) }, arrival, now) : state

@@ -3,8 +3,9 @@
  * those that were made; on others they answer what those would have changed.
  *
  * What the log says of the world stays as it was: when requests came, how long their places were held, when clients left, how long
- * each load took and whether it failed. A request that never had a place is given the mean of its model's, or of all. What the log does
- * not know it cannot change: places are held as long on a faster device.
+ * each load took and whether it failed, which workers died and came back, what an operator had evicted, and what models were found to
+ * take. A request that never had a place is given the mean of its model's, or of all. What the log does not know it cannot change: places
+ * are held as long on a faster device.
  */
 import { Device } from "@helixflow/schema/Device"
 import { Millis, type ModelId, type ReplicaId, RequestId } from "@helixflow/schema/Ids"
@@ -12,7 +13,7 @@ import { ModelSpec } from "@helixflow/schema/Model"
 import { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { Schema } from "effect"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
-import type { Arrival, LoadCourse, World } from "./World.ts"
+import type { Arrival, Incident, LoadCourse, World } from "./World.ts"
 
 /** What the log says of the fleet, where it begins and whenever a model comes up that it has not said. */
 export const FleetKnown = Schema.TaggedStruct("FleetKnown", {
@@ -48,6 +49,7 @@ interface Known {
   readonly devices: ReadonlyMap<string, Device>
   readonly models: ReadonlyMap<ModelId, ModelSpec>
   readonly arrivals: ReadonlyArray<Arrival>
+  readonly incidents: ReadonlyArray<Incident>
   readonly loads: ReadonlyMap<string, ReadonlyArray<LoadCourse>>
   /** Whether something was loaded ahead of requests. */
   readonly preload: boolean
@@ -72,6 +74,10 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
   let preload = false
   const holds = new Map<ModelId, Array<number>>()
   const arrivals: Array<{ readonly order: number; readonly event: Extract<LogEntry, { _tag: "Arrived" }> }> = []
+
+  const incidents: Array<Incident> = []
+  /** Workers that died and are not back, and when. */
+  const dead = new Map<ReplicaId, { readonly at: number; readonly incident: number }>()
 
   let lost = 0
 
@@ -124,6 +130,22 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         append(loads, modelOf(entry.replica), { millis: entry.at - load.since, failure: entry.failure, order })
         break
       }
+      case "WorkerLost":
+        dead.set(entry.replica, { at: entry.at, incident: incidents.length })
+        incidents.push({ ...entry, order, backAfter: entry.state === "absent" ? null : Number.POSITIVE_INFINITY })
+        break
+      case "WorkerBack": {
+        const death = dead.get(entry.replica)
+        const incident = death && incidents[death.incident]
+        if (death === undefined || incident?._tag !== "WorkerLost") break
+        incidents[death.incident] = { ...incident, backAfter: entry.at - death.at }
+        dead.delete(entry.replica)
+        break
+      }
+      case "EvictAsked":
+      case "Learned":
+        incidents.push({ ...entry, order })
+        break
       case "Lost":
         lost += entry.count
         break
@@ -140,8 +162,9 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
     loads,
     preload,
     lost,
+    incidents,
     arrivals: arrivals.map(({ order, event }): Arrival => {
-      const { affinity, at, caller, model, not, request, timeoutMillis } = event
+      const { affinity, at, caller, model, not, prefer, request, timeoutMillis } = event
       const end = ends.get(request)
       const leftAt = left.get(request)
       return {
@@ -152,6 +175,7 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         caller,
         not,
         affinity,
+        prefer,
         timeoutMillis,
         holdMillis: end?.hold ?? mean(holds.get(model) ?? []) ?? usual,
         served: end?.served,
@@ -164,7 +188,7 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
 
 /** The world of a log, with its own devices or with others. */
 export const worldOf = (
-  { arrivals, devices, loads, models }: Known,
+  { arrivals, devices, incidents, loads, models }: Known,
   options: SchedulerOptions,
   others?: ReadonlyArray<Device>
 ): World => ({
@@ -172,6 +196,7 @@ export const worldOf = (
   models: [...models.values()],
   options,
   arrivals,
+  incidents,
   loadOf: (model, nth) => {
     const known = loads.get(model) ?? []
     const all = [...loads.values()].flat()

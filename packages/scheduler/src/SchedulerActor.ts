@@ -14,7 +14,7 @@ import * as PlaceRequest from "./PlaceRequest.ts"
 import * as Queue from "./Queue.ts"
 import * as SchedulerCell from "./SchedulerCell.ts"
 import { defaults, type SchedulerOptions } from "./SchedulerOptions.ts"
-import { heldBy } from "./SchedulerState.ts"
+import { emit, heldBy, millis } from "./SchedulerState.ts"
 import { snapshot } from "./Snapshot.ts"
 
 /** How often it is looked whether a wait has come on, milliseconds. */
@@ -101,6 +101,7 @@ export const make = Effect.fnUntraced(function* (
           if (FleetView.model(view, model) === undefined && replicas.length === 0) {
             return yield* new ModelNotFound({ model })
           }
+          cell.perform(emit({ _tag: "EvictAsked", at: millis(yield* Clock.currentTimeMillis), model, timeoutMillis }))
           const [busy, evicted] = yield* Effect.partition(
             replicas,
             (replica) =>

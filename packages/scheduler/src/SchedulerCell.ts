@@ -211,7 +211,17 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       const entry = FleetView.replica(state.view, replica)
       if (entry === undefined) return Effect.void
       const gone = settle((now) => Loading.stopped(state, replica, now))
-      return Effect.zipRight(fleet.stopReplica(replica), releaseAllThen(entry.status, gone))
+      // whatever keeps its release from being told: a claim that drains ends by itself
+      const drains = Effect.forEach(
+        partsOf(entry.status),
+        ({ device, reservation }) =>
+          Effect.ignore(fleet.commit(device, { reservation, state: "draining", ttlMillis: options.drainTimeout })),
+        { concurrency: "unbounded", discard: true }
+      )
+      return drains.pipe(
+        Effect.zipRight(fleet.stopReplica(replica)),
+        Effect.zipRight(releaseAllThen(entry.status, gone))
+      )
     })
 
   /** Takes no new requests any more. What is not done at the deadline is cut off. */
@@ -246,11 +256,14 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       )
     })
 
-  const refreshModels = Effect.map(fleet.models, (now) => {
-    if (now === specs) return
-    specs = now
-    state = State.withModels(state, now)
-  })
+  const refreshModels = Effect.flatMap(fleet.models, (now) => (now === specs ? Effect.void : takeOver(now)))
+
+  const takeOver = (now: ReadonlyArray<ModelSpec>) =>
+    Effect.map(Clock.currentTimeMillis, (at) => {
+      for (const event of State.learned(specs, now, at)) perform(State.emit(event))
+      specs = now
+      state = State.withModels(state, now)
+    })
 
   const load = (plan: LoadPlan) => {
     const givenUp = Deferred.unsafeMake<void>(FiberId.none)

@@ -191,6 +191,20 @@ export const withModels = (state: SchedulerState, specs: ReadonlyArray<ModelSpec
   stalled: HashMap.empty()
 })
 
+/** The models that claim another amount besides their KV cache than before, of the same files: it was learned. */
+export const learned = (
+  before: ReadonlyArray<ModelSpec>,
+  specs: ReadonlyArray<ModelSpec>,
+  now: number
+): ReadonlyArray<SchedulerEvent> => {
+  const known = new Map(before.map((spec) => [spec.id, spec]))
+  return specs.flatMap(({ id: model, revision, weights }) => {
+    const was = known.get(model)
+    const changed = was !== undefined && was.revision === revision && was.weights !== weights
+    return changed ? [{ _tag: "Learned", at: millis(now), model, weights }] : []
+  })
+}
+
 export const slotOf = (state: SchedulerState, claim: ReservationId): Slot | undefined =>
   Option.getOrUndefined(HashMap.get(state.slots, claim))
 

@@ -6,11 +6,10 @@
  * What is idealised: models stay as they are, and places are not handed over. Without trouble messages take no time and nothing dies.
  */
 import { Bytes, type DeviceId, type ReservationId } from "@helixflow/schema/Ids"
-import type { ReplicaStatus } from "@helixflow/schema/Model"
+import { ModelSpec, type ReplicaStatus } from "@helixflow/schema/Model"
 import { Placement, type SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import * as FleetView from "./FleetView.ts"
-import * as Loading from "./Loading.ts"
 import * as News from "./News.ts"
 import * as Placing from "./Placing.ts"
 import * as State from "./SchedulerState.ts"
@@ -18,7 +17,7 @@ import * as Slots from "./Slots.ts"
 import { lastOrder, VirtualCore } from "./VirtualCore.ts"
 import { VirtualDevices } from "./VirtualDevices.ts"
 import { VirtualReplicas } from "./VirtualReplicas.ts"
-import type { Arrival, Course, Outcome, World } from "./World.ts"
+import type { Arrival, Course, Incident, Outcome, World } from "./World.ts"
 
 /** How long a device that has changed waits for more to tell, milliseconds. */
 const gathering = 5
@@ -45,12 +44,14 @@ export class VirtualFleet {
   private readonly tickets = new Map<ReservationId, number>()
   /** Devices that have changed and not told so. */
   private readonly untold = new Set<DeviceId>()
+  private models: ReadonlyArray<ModelSpec>
   /** Requests that are still to come. */
   private coming = 0
 
   constructor(private readonly world: World) {
     const first = world.arrivals.reduce((least, { at }) => Math.min(least, at), Number.POSITIVE_INFINITY)
     const now = Number.isFinite(first) ? first : 0
+    this.models = world.models
     this.devices = new VirtualDevices(world.devices, now, (id) => this.changed(id))
     this.core = new VirtualCore(
       world.options,
@@ -63,6 +64,7 @@ export class VirtualFleet {
     const devices = this.devices.ids.map((id) => this.devices.status(id))
     this.core.state = News.observe(this.core.state, { devices, replicas: [] }, now).state
     for (const arrival of world.arrivals) this.expect(arrival)
+    for (const incident of world.incidents ?? []) this.core.at(incident.at, incident.order, () => this.meet(incident))
     for (const id of this.devices.ids) this.crowd(id)
   }
 
@@ -85,10 +87,33 @@ export class VirtualFleet {
     this.core.at(arrival.at, arrival.order, () => this.arrives(arrival))
   }
 
+  private meet(incident: Incident): void {
+    const at = State.millis(this.core.now)
+    switch (incident._tag) {
+      case "WorkerLost":
+        this.replicas.lose(incident.replica, incident)
+        return
+      case "EvictAsked": {
+        const { model, timeoutMillis } = incident
+        this.events.push({ _tag: "EvictAsked", at, model, timeoutMillis })
+        for (const id of FleetView.replicasOf(this.state.view, model)) this.replicas.retire(id)
+        return
+      }
+      case "Learned": {
+        const { model, weights } = incident
+        this.events.push({ _tag: "Learned", at, model, weights })
+        this.models = this.models.map((spec) =>
+          spec.id === model ? new ModelSpec({ ...spec, weights }, { disableValidation: true }) : spec
+        )
+        this.core.state = State.withModels(this.state, this.models)
+      }
+    }
+  }
+
   private arrives(arrival: Arrival): void {
     this.coming -= 1
-    const { affinity = null, at, caller, model, not, request, timeoutMillis } = arrival
-    const asked = { request, model, caller, not, affinity, since: at, deadline: at + timeoutMillis }
+    const { affinity = null, at, caller, model, not, prefer = null, request, timeoutMillis } = arrival
+    const asked = { request, model, caller, not, affinity, prefer, since: at, deadline: at + timeoutMillis }
     const ticket = this.state.nextTicket
     this.open.set(ticket, { arrival, asked, binding: undefined, placed: undefined })
     if (Number.isFinite(arrival.leavesAfter)) {
@@ -133,9 +158,7 @@ export class VirtualFleet {
         this.replicas.load(command.plan)
         return
       case "Retire":
-        this.core.state = Loading.draining(this.state, command.replica, true) ?? this.state
-        this.replicas.retiring.add(command.replica)
-        this.replicas.vacated()
+        this.replicas.retire(command.replica)
         return
       case "GiveUp":
         this.replicas.giveUp(command.plan)
@@ -251,7 +274,7 @@ export class VirtualFleet {
   /** As they are now; it arrives whenever it does, as often as it does. */
   private tell(ids: ReadonlyArray<DeviceId>, replicas: ReadonlyArray<ReplicaStatus>): void {
     const news = { devices: ids.map((id) => this.devices.status(id)), replicas }
-    for (const late of this.world.trouble?.newsMillis() ?? []) {
+    for (const late of this.world.trouble?.newsMillis() ?? [0]) {
       this.core.after(late, () => this.core.settle(News.observe(this.state, news, this.core.now)))
     }
   }

@@ -8,7 +8,7 @@ import * as Placing from "./Placing.ts"
 import { type LoadPlan, millis, type Step } from "./SchedulerState.ts"
 import { lastOrder, type VirtualCore } from "./VirtualCore.ts"
 import type { VirtualDevices } from "./VirtualDevices.ts"
-import type { World } from "./World.ts"
+import type { Death, World } from "./World.ts"
 
 /**
  * Where a load is: `waits` for those to finish who make room, `evicts` them, has its memory claimed (`claims`), `starts` its process, and
@@ -102,6 +102,10 @@ export class VirtualReplicas {
       return
     }
     this.stopping.add(id)
+    const ttlMillis = this.world.options.drainTimeout
+    for (const { device, reservation } of partsOf(entry.status)) {
+      this.devices.commit(device, { reservation, state: "draining", ttlMillis }, this.core.now)
+    }
     this.core.after(this.world.trouble?.stopMillis() ?? 0, () => {
       this.stopping.delete(id)
       this.workers.delete(id)
@@ -262,6 +266,7 @@ export class VirtualReplicas {
     }
     const failed = this.become({ ...worker, lastFailure: "killed" }, "failed")
     this.tell(failed)
+    if (!Number.isFinite(backAfter)) return
     this.core.after(backAfter, () => {
       if (this.workers.get(worker.replica) !== failed) return
       for (const { device, reservation } of partsOf(worker)) {
@@ -269,6 +274,21 @@ export class VirtualReplicas {
       }
       this.tell(this.become(failed, "ready"))
     })
+  }
+
+  /** The worker of a replica dies, if there is one. */
+  lose(replica: ReplicaId, { backAfter }: Death): void {
+    const worker = this.workers.get(replica)
+    if (worker !== undefined) this.dies(worker, backAfter)
+  }
+
+  /** Its replicas end once nobody uses them, and take no more requests. */
+  retire(replica: ReplicaId): void {
+    const draining = Loading.draining(this.core.state, replica, true)
+    if (draining === undefined) return
+    this.core.state = draining
+    this.retiring.add(replica)
+    this.vacated()
   }
 
   /** Every worker dies, and none comes back. */

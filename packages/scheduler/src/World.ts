@@ -1,7 +1,7 @@
 /** A fleet and a time that are not there: what there is, what comes, what goes wrong, and what became of it. All times are milliseconds. */
 import type { Caller, Served } from "@helixflow/schema/Caller"
 import type { Device } from "@helixflow/schema/Device"
-import type { DeviceId, ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
+import type { Bytes, DeviceId, ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Placement, SchedulerEvent } from "@helixflow/schema/Scheduling"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
@@ -18,6 +18,7 @@ export interface Arrival {
   readonly caller: Caller
   readonly not: ReadonlyArray<ReplicaId>
   readonly affinity?: string | undefined
+  readonly prefer?: ReplicaId | undefined
   readonly timeoutMillis: number
   /** How long it keeps its place once it has one. */
   readonly holdMillis: number
@@ -36,6 +37,18 @@ export interface LoadCourse {
   readonly order?: number
 }
 
+/** How long it takes a supervisor to bring a worker back that died; `Infinity`: it fails to; null: its replica is gone for good. */
+export interface Death {
+  readonly backAfter: number | null
+}
+
+/** Something besides requests that happens to the scheduler at its time, as its log has it. */
+export type Incident = { readonly at: number; readonly order: number } & (
+  | (Death & { readonly _tag: "WorkerLost"; readonly replica: ReplicaId })
+  | { readonly _tag: "EvictAsked"; readonly model: ModelId; readonly timeoutMillis: number }
+  | { readonly _tag: "Learned"; readonly model: ModelId; readonly weights: Bytes }
+)
+
 /** What goes wrong. Asked whenever something may, so that a seed decides all of it. */
 export interface Trouble {
   /** How long it takes to tell a device something and to be answered. */
@@ -44,8 +57,8 @@ export interface Trouble {
   readonly stopMillis: () => number
   /** When each copy of a piece of news arrives: late, twice, or after what is newer. */
   readonly newsMillis: () => ReadonlyArray<number>
-  /** When a worker dies that is ready now, and how long it takes its supervisor to bring it back; null: it does not. Undefined: it lives. */
-  readonly deathOf: (replica: ReplicaId) => { readonly after: number; readonly backAfter: number | null } | undefined
+  /** When a worker dies that is ready now; undefined: it lives. */
+  readonly deathOf: (replica: ReplicaId) => (Death & { readonly after: number }) | undefined
   /** How many bytes of a device strangers have next, and when. Undefined: they change nothing any more. */
   readonly strangersOn: (device: Device) => { readonly after: number; readonly bytes: number } | undefined
 }
@@ -55,6 +68,7 @@ export interface World {
   readonly models: ReadonlyArray<ModelSpec>
   readonly options: SchedulerOptions
   readonly arrivals: ReadonlyArray<Arrival>
+  readonly incidents?: ReadonlyArray<Incident>
   /** The course of the `nth` load of a model, counted from 0. */
   readonly loadOf: (model: ModelId, nth: number) => LoadCourse
   /** What a client asks for next, once a request of its has ended. */

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import { Bytes, makeReplicaId } from "@helixflow/schema/Ids"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { Either, Schema } from "effect"
 import { type LogEntry, LogLine, read, worldOf } from "../src/Replay.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
 import * as VirtualFleet from "../src/VirtualFleet.ts"
-import type { Course } from "../src/World.ts"
+import type { Course, Incident } from "../src/World.ts"
 import { device, model } from "./fixtures.ts"
 import { arrival, caller, exponential, randomOf, zipf } from "./traces.ts"
 
@@ -33,7 +34,29 @@ const recorded = (seed: number) => {
   }))
   const loadOf = (id: string, nth: number) =>
     courses[(id.charCodeAt(1) * 7 + nth) % 500] ?? { millis: 1, failure: null }
-  return VirtualFleet.run({ devices, models, options: defaults, arrivals, loadOf })
+  return VirtualFleet.run({ devices, models, options: defaults, arrivals, loadOf, incidents: incidentsOf(seed) })
+}
+
+/** Workers that die, for good or for a while, models that an operator has evicted, and one that is found to take more. */
+const incidentsOf = (seed: number): ReadonlyArray<Incident> => {
+  const random = randomOf(seed + 100)
+  const order = 100_000
+  const some = <A>(all: ReadonlyArray<A>): A => all[Math.floor(random() * all.length)] ?? expect.fail()
+  const lost = Array.from({ length: 60 }, (_, n): Incident => {
+    const replica = makeReplicaId(some(devices).id, some(models).id, 0)
+    const death = some([
+      { backAfter: null },
+      { backAfter: 400 },
+      { backAfter: 9_000 },
+      { backAfter: Number.POSITIVE_INFINITY }
+    ])
+    return { _tag: "WorkerLost", at: 1_000_000 + n * 4_001, order, replica, ...death }
+  })
+  const evicted = Array.from({ length: 6 }, (_, n): Incident => {
+    return { _tag: "EvictAsked", at: 1_010_007 + n * 30_000, order, model: some(models).id, timeoutMillis: 60_000 }
+  })
+  const weights = Bytes.make(75)
+  return [...lost, ...evicted, { _tag: "Learned", at: 1_100_003, order, model: some(models).id, weights }]
 }
 
 /** Through the text of the file, and back. */
@@ -53,6 +76,9 @@ const decisions = (events: ReadonlyArray<SchedulerEvent>) =>
         return [`${event.at} ${event.request} rejected: ${event.reason}`]
       case "LoadStarted":
         return [`${event.at} ${event.replica} loads, ${event.evict} leave`]
+      case "WorkerLost":
+      case "WorkerBack":
+        return [`${event.at} ${event.replica} ${event._tag}`]
       default:
         return []
     }
@@ -65,6 +91,8 @@ describe("a recorded run", () => {
       expect(run.evictions).toBeGreaterThan(20)
       expect(run.failedLoads).toBeGreaterThan(0)
       expect(run.outcomes.some(({ end }) => end === "left")).toBe(true)
+      const tags = new Set(run.events.map(({ _tag }) => _tag))
+      for (const tag of ["WorkerLost", "WorkerBack", "EvictAsked", "Learned"] as const) expect(tags).toContain(tag)
       const again = VirtualFleet.run(worldOf(read(logOf(run.events)), defaults))
       expect(decisions(again.events)).toEqual(decisions(run.events))
     }

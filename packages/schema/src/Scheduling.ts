@@ -95,7 +95,9 @@ export const SchedulerEvent = Schema.Union(
     timeoutMillis: Schema.NonNegative,
     /** What it had in common with others, and the revision it could go on with, where it said. */
     affinity: Schema.optional(Schema.String),
-    revision: Schema.optional(Schema.String)
+    revision: Schema.optional(Schema.String),
+    /** The replica that it would rather have than another. */
+    prefer: Schema.optional(ReplicaId)
   }),
   Schema.TaggedStruct("Placed", { at: Millis, placement: Placement }),
   Schema.TaggedStruct("Queued", { at: Millis, request: RequestId, model: ModelId, position: Schema.Int }),
@@ -117,6 +119,19 @@ export const SchedulerEvent = Schema.Union(
   }),
   Schema.TaggedStruct("Evicted", { at: Millis, replica: ReplicaId }),
   Schema.TaggedStruct("LoadEnded", { at: Millis, replica: ReplicaId, failure: Schema.NullOr(Schema.String) }),
+  /** Its worker died, or it is gone (`absent`) and nobody told it to; what it computed is lost. */
+  Schema.TaggedStruct("WorkerLost", {
+    at: Millis,
+    replica: ReplicaId,
+    state: Schema.Literal("failed", "absent"),
+    reason: Schema.NullOr(Schema.String)
+  }),
+  /** Its supervisor brought it back: another process serves it. */
+  Schema.TaggedStruct("WorkerBack", { at: Millis, replica: ReplicaId }),
+  /** An operator wants its replicas gone, once they have nothing to do and if that is within the time. */
+  Schema.TaggedStruct("EvictAsked", { at: Millis, model: ModelId, timeoutMillis: Schema.NonNegative }),
+  /** What its replicas claim besides their KV cache, from now on. */
+  Schema.TaggedStruct("Learned", { at: Millis, model: ModelId, weights: Bytes }),
   /** Whoever listens was too slow for so many events, which would stand here. */
   Schema.TaggedStruct("Lost", { at: Millis, count: Schema.Int })
 )
