@@ -3,10 +3,11 @@
  * served between two steps. There is no other wait while there is work.
  */
 import { setImmediate } from "node:timers/promises"
+import { Coalescer } from "./Coalescer.ts"
 import type { Engine, StepResult } from "./Engine.ts"
 
 export interface EngineLoopOptions {
-  /** Takes what a step gave. The next step waits for it. */
+  /** Takes what one or more steps gave. The next step waits for it. */
   readonly publish: (result: StepResult) => Promise<void>
   /** Whether results would be heard. */
   readonly isHeard: () => boolean
@@ -15,6 +16,7 @@ export interface EngineLoopOptions {
 export class EngineLoop {
   readonly #engine: Engine
   readonly #options: EngineLoopOptions
+  readonly #take: EngineLoopOptions["publish"]
   #resume: (() => void) | null = null
   #steps = 0
   #step: Promise<unknown> = Promise.resolve()
@@ -22,6 +24,9 @@ export class EngineLoop {
   constructor(engine: Engine, options: EngineLoopOptions) {
     this.#engine = engine
     this.#options = options
+    const coalescer = new Coalescer(options)
+    // a step that blocks the thread would hold up what waits for a moment
+    this.#take = engine.isOffThread === true ? (result) => coalescer.take(result) : options.publish
   }
 
   /** Steps since the start. */
@@ -55,7 +60,7 @@ export class EngineLoop {
       this.#step = step
       const result = await step
       this.#steps++
-      if (result.batches.length > 0 || result.failures.length > 0) await this.#options.publish(result)
+      if (result.batches.length > 0 || result.failures.length > 0) await this.#take(result)
       // what was published goes out, and messages come in, while the next step computes, or else before it
       if (this.#engine.isOffThread !== true) await setImmediate()
     }
