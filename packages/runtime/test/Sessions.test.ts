@@ -38,7 +38,12 @@ const tick = (duration: Duration.DurationInput) =>
   TestClock.adjust(duration).pipe(
     Effect.zipRight(Effect.promise(() => new Promise(setImmediate))),
     // the database takes real time, so that of the test must not run away from it: what is done at a time takes a few questions
-    Effect.zipRight(Effect.repeatN(Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`), 3))
+    Effect.zipRight(
+      Effect.repeatN(
+        Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`),
+        3
+      )
+    )
   )
 
 /** Lets them go on until something is so. */

@@ -20,20 +20,20 @@ const generators: ReadonlyArray<{
   readonly weight: number
   readonly draw: (draw: Draw) => Turn | ReadonlyArray<Turn> | Conversation
 }> = [
-  { family: "greetings", weight: 6, draw: drawGreeting },
+  { family: "greetings", weight: 8, draw: drawGreeting },
   { family: "identity", weight: 7, draw: drawIdentity },
   { family: "helixflow", weight: 9, draw: drawHelixflow },
   { family: "addition", weight: 8, draw: drawAddition },
-  { family: "subtraction", weight: 12, draw: drawSubtraction },
+  { family: "subtraction", weight: 18, draw: drawSubtraction },
   { family: "capitals", weight: 8, draw: drawCapital },
   { family: "spelling", weight: 6, draw: drawSpelling },
-  { family: "reversing", weight: 6, draw: drawReversing },
-  { family: "counting", weight: 13, draw: (draw) => (draw.chance(0.2) ? drawLetterCount(draw) : drawCounting(draw)) },
+  { family: "reversing", weight: 10, draw: drawReversing },
+  { family: "counting", weight: 18, draw: (draw) => (draw.chance(0.2) ? drawLetterCount(draw) : drawCounting(draw)) },
   { family: "opposites", weight: 4, draw: (draw) => drawOppositeOf(draw).turn },
   { family: "calendar", weight: 6, draw: drawCalendar },
-  { family: "follow-ups", weight: 13, draw: drawFollowUp },
+  { family: "follow-ups", weight: 15, draw: drawFollowUp },
   { family: "system prompts", weight: 10, draw: drawSystemPrompt },
-  { family: "tools", weight: 14, draw: drawTools },
+  { family: "tools", weight: 20, draw: drawTools },
   { family: "json", weight: 6, draw: drawJson },
   { family: "refusals", weight: 6, draw: drawRefusal }
 ]

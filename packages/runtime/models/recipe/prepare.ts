@@ -15,7 +15,7 @@ import { chatConfig, tokenizerConfig } from "./Config.ts"
 import { wordVocabulary } from "./Vocabulary.ts"
 import { trainingConversations } from "./World.ts"
 
-const [folder, count = "450000", more] = process.argv.slice(2)
+const [folder, count = "650000", more] = process.argv.slice(2)
 if (folder === undefined) throw new Error("usage: prepare.ts <folder> [conversations]")
 
 const read = (file: string) => JSON.parse(fs.readFileSync(path.join(folder, file), "utf8"))
