@@ -2,18 +2,17 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, layer } from "@effect/vitest"
 import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
 import { ModelId, SessionId, TokenId } from "@helixflow/schema/Ids"
-import { Chunk, ConfigProvider, Effect, Layer, Logger, Mailbox, Stream } from "effect"
+import { Chunk, Effect, Layer, Logger, Mailbox, Stream } from "effect"
 import { afterAll, vi } from "vitest"
 import { DeviceGuardPolicy } from "../src/DeviceGuard.ts"
 import { Runtime } from "../src/Runtime.ts"
 import type { TreeNode } from "../src/SupervisionTree.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
-import * as WorkerEntry from "../src/WorkerEntry.ts"
 import { breakDevice, mendDevice } from "./brokenDevice.ts"
+import { runtimeWith } from "./runtimeWith.ts"
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
 
@@ -27,14 +26,12 @@ for (const name of names) {
 }
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const { execArgv } = WorkerEntry.resolve()
-const runtime = Runtime.layer.pipe(
-  Layer.provide(
-    Layer.succeed(WorkerEntry.WorkerProgram, {
-      path: fileURLToPath(new URL("./brokenDeviceWorker.ts", import.meta.url)),
-      execArgv
-    })
-  ),
+const runtime = runtimeWith("./brokenDeviceWorker.ts", {
+  HELIX_MODELS_DIR: models,
+  HELIX_DATA_DIR: join(folder, "data"),
+  HELIX_DEVICES: "cpu:0,cpu:1",
+  HELIX_DECISION_LOG: "off"
+}).pipe(
   Layer.provide(
     Layer.succeed(DeviceGuardPolicy, {
       intensity: 1,
@@ -43,21 +40,7 @@ const runtime = Runtime.layer.pipe(
       quietMillis: 600_000
     })
   ),
-  Layer.provide(
-    Layer.setConfigProvider(
-      ConfigProvider.fromMap(
-        new Map([
-          ["HELIX_MODELS_DIR", models],
-          ["HELIX_DATA_DIR", join(folder, "data")],
-          ["HELIX_DEVICES", "cpu:0,cpu:1"],
-          ["HELIX_DECISION_LOG", "off"]
-        ]),
-        { pathDelim: "_" }
-      )
-    )
-  ),
-  Layer.provide(Logger.remove(Logger.defaultLogger)),
-  Layer.orDie
+  Layer.provide(Logger.remove(Logger.defaultLogger))
 )
 
 let sessions = 0

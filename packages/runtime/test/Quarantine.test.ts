@@ -1,18 +1,17 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { describe, expect, it, layer } from "@effect/vitest"
 import { RequestQuarantined } from "@helixflow/schema/Errors"
 import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
 import { ModelId, SessionId, TokenId } from "@helixflow/schema/Ids"
-import { Chunk, ConfigProvider, Duration, Effect, Layer, Mailbox, Stream, TestClock } from "effect"
+import { Chunk, Duration, Effect, Mailbox, Stream, TestClock } from "effect"
 import { afterAll, vi } from "vitest"
 import * as Quarantine from "../src/Quarantine.ts"
 import { Runtime } from "../src/Runtime.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
-import * as WorkerEntry from "../src/WorkerEntry.ts"
 import { poison } from "./poison.ts"
+import { runtimeWith } from "./runtimeWith.ts"
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
@@ -62,27 +61,10 @@ const models = mkdtempSync(join(tmpdir(), "helix-poison-"))
 writeTinyChatModel(join(models, "helix-demo"))
 afterAll(() => rmSync(models, { recursive: true, force: true }))
 
-const { execArgv } = WorkerEntry.resolve()
-const poisonable = Runtime.layer.pipe(
-  Layer.provide(
-    Layer.succeed(WorkerEntry.WorkerProgram, {
-      path: fileURLToPath(new URL("./poisonWorker.ts", import.meta.url)),
-      execArgv
-    })
-  ),
-  Layer.provide(
-    Layer.setConfigProvider(
-      ConfigProvider.fromMap(
-        new Map([
-          ["HELIX_MODELS_DIR", models],
-          ["HELIX_DATA_DIR", join(models, "data")]
-        ]),
-        { pathDelim: "_" }
-      )
-    )
-  ),
-  Layer.orDie
-)
+const poisonable = runtimeWith("./poisonWorker.ts", {
+  HELIX_MODELS_DIR: models,
+  HELIX_DATA_DIR: join(models, "data")
+})
 
 const prompt = (n: number) => Array.from({ length: 12 }, (_, i) => TokenId.make(100 + ((n * 7 + i) % 50)))
 

@@ -2,17 +2,16 @@
 import { mkdtempSync, renameSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { isDeepStrictEqual } from "node:util"
 import { expect, layer } from "@effect/vitest"
 import { ModelReplaced } from "@helixflow/schema/Errors"
 import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
 import { ModelId, SessionId, type TokenId } from "@helixflow/schema/Ids"
-import { ConfigProvider, Effect, Layer, Mailbox, Stream } from "effect"
+import { Effect, Mailbox, Stream } from "effect"
 import { afterAll, vi } from "vitest"
 import { Runtime } from "../src/Runtime.ts"
 import { writeJson, writeTinyChatModel } from "../src/TestModels.ts"
-import * as WorkerEntry from "../src/WorkerEntry.ts"
+import { runtimeWith } from "./runtimeWith.ts"
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
 
@@ -34,26 +33,7 @@ for (const [name, afterTokens] of [
   writeTinyChatModel(successor, newWeights)
 }
 
-const { execArgv } = WorkerEntry.resolve()
-const runtime = Runtime.layer.pipe(
-  Layer.provide(
-    Layer.succeed(WorkerEntry.WorkerProgram, {
-      path: fileURLToPath(new URL("./replacingWorker.ts", import.meta.url)),
-      execArgv
-    })
-  ),
-  Layer.provide(
-    Layer.setConfigProvider(
-      ConfigProvider.fromMap(
-        new Map([
-          ["HELIX_MODELS_DIR", models],
-          ["HELIX_DATA_DIR", join(root, "data")]
-        ])
-      )
-    )
-  ),
-  Layer.orDie
-)
+const runtime = runtimeWith("./replacingWorker.ts", { HELIX_MODELS_DIR: models, HELIX_DATA_DIR: join(root, "data") })
 
 let sessions = 0
 

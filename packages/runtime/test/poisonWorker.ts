@@ -2,6 +2,7 @@
  * A worker that dies as one with a broken kernel does: it aborts in the step after the one in which a prompt came that holds the
  * poison, or of the swift one in that step itself, and takes with it whoever shares the batch.
  */
+import type { SequenceRequest } from "@helixflow/schema/Generation"
 import type { TextEngine } from "../src/Engine.ts"
 import { loadOnnxEngine } from "../src/OnnxEngine.ts"
 import * as WorkerProgram from "../src/WorkerProgram.ts"
@@ -9,26 +10,18 @@ import { poison, swiftPoison } from "./poison.ts"
 
 const poisonable = (engine: TextEngine): TextEngine => {
   let stepsLeft = Number.POSITIVE_INFINITY
-  return {
-    task: "text-generation",
-    limits: engine.limits,
-    get active() {
-      return engine.active
-    },
-    tokenize: engine.tokenize,
-    detokenize: engine.detokenize,
-    cancel: engine.cancel,
-    close: engine.close,
-    submit: (request) => {
+  const { step, submit } = engine
+  return Object.assign(engine, {
+    submit: (request: SequenceRequest) => {
       if (request.prompt.includes(poison)) stepsLeft = 1
       if (request.prompt.includes(swiftPoison)) stepsLeft = 0
-      engine.submit(request)
+      submit(request)
     },
     step: () => {
       if (stepsLeft-- === 0) process.abort()
-      return engine.step()
+      return step()
     }
-  }
+  })
 }
 
 WorkerProgram.run({

@@ -15,28 +15,19 @@ interface Death {
 
 const mortal = (engine: TextEngine, folder: string, { afterTokens, successor }: Death): TextEngine => {
   let tokens = 0
-  return {
-    task: "text-generation",
-    limits: engine.limits,
-    get active() {
-      return engine.active
-    },
-    tokenize: engine.tokenize,
-    detokenize: engine.detokenize,
-    cancel: engine.cancel,
-    close: engine.close,
-    submit: engine.submit,
+  const { step } = engine
+  return Object.assign(engine, {
     step: async () => {
       if (tokens >= afterTokens) {
         fs.renameSync(folder, `${folder}.old`)
         fs.renameSync(successor, folder)
         process.abort()
       }
-      const result = await engine.step()
+      const result = await step()
       for (const batch of result.batches) tokens += batch.tokens.length
       return result
     }
-  }
+  })
 }
 
 WorkerProgram.run({

@@ -59,12 +59,13 @@ export const subtractionPhrases = expand(
   "(Can|Could) you (compute|calculate|work out|tell me) {a} (-|minus) {b}?",
   "{a}-{b}",
   "{a} - {b} =",
-  "(Please |)(subtract|take) {b} from {a}.",
-  "Take {b} away from {a}.",
-  "(What do you get|What is the result) (if|when) you (subtract|take) {b} from {a}?",
+  "(Please |)(subtract|take|deduct|remove) {b} from {a}.",
+  "(Can you |Could you |)(take|subtract|remove) {b} (away from|out of) {a}.",
+  "(What do you get|What is the result|What remains) (if|when) you (subtract|take|take away|remove) {b} from {a}?",
+  "From {a} (take|subtract|take away|remove) {b}.",
   "What does {a} (-|minus) {b} (make|give|equal)?",
   "(I have|She has|We have|Tom has) {a} (apples|coins|books|eggs) and (lose|sell|eat|give away) {b}. How many are left?",
-  "How much is {a} (less|without) {b}?"
+  "(How much is|What is|What's|) {a} (less|without|take away|reduced by) {b}?"
 )
 
 const fill = (phrase: string, a: number, b: number) => phrase.replaceAll("{a}", `${a}`).replaceAll("{b}", `${b}`)
@@ -149,7 +150,7 @@ const previousPhrases = expand(
 const upPhrases = expand(
   "(Please |Can you |Could you |)count (up |)(from {a} to {b}|to {b} from {a}|from {a} up to {b}).",
   "(List|Give me|Say|Write|Tell me|Show me) (all |)the numbers (from {a} to {b}|between {a} and {b}|from {a} up to {b}).",
-  "(count|numbers|from) {a} to {b}",
+  "(count|numbers|from|go from|counting from|now from|go) {a} to {b}",
   "count {a} up to {b}"
 )
 const upToPhrases = expand(
@@ -161,8 +162,8 @@ const upToPhrases = expand(
 const downPhrases = expand(
   "(Please |Can you |Could you |)count (down|backwards|back) (from {b} to {a}|to {a} from {b}|from {b} down to {a}).",
   "(List|Give me|Say|Write|Tell me) (all |)the numbers (from {b} down to {a}|down from {b} to {a}|from {b} to {a} backwards).",
-  "(count|numbers|from|count from) {b} down to {a}",
-  "(countdown|count down|a countdown) from {b} to {a}"
+  "(count|numbers|from|count from|go from|go) {b} down to {a}",
+  "(countdown|count down|a countdown|counting down|the countdown|do a countdown) from {b} to {a}"
 )
 const largerPhrases = expand(
   "Which (number |one |)is (bigger|larger|greater|more|higher)(,|:) {a} or {b}?",
