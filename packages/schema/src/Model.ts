@@ -32,17 +32,10 @@ export class Placing extends Schema.Class<Placing>("Placing")({
   spread: Schema.Boolean,
   /** Models that no replica of it shares a device with, whichever of the two says so. */
   notBeside: Schema.Array(ModelId),
-  /** How many devices of one node and name each replica is spread over, an equal part on each. */
-  split: Schema.Int.pipe(
-    Schema.positive(),
-    Schema.propertySignature,
-    Schema.withConstructorDefault(() => 1)
-  ),
+  /** How many devices of one node and name each replica is spread over, an equal part on each. Logs of before there were such say nothing. */
+  split: Schema.optionalWith(Schema.Int.pipe(Schema.positive()), { default: () => 1 }),
   /** What a part takes besides its share of the weights and of the KV cache, bytes, where there is more than one. */
-  partOverhead: Bytes.pipe(
-    Schema.propertySignature,
-    Schema.withConstructorDefault(() => Bytes.make(0))
-  )
+  partOverhead: Schema.optionalWith(Bytes, { default: () => Bytes.make(0) })
 }) {
   static readonly anywhere = new Placing({
     minReplicas: 0,
