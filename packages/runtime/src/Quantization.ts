@@ -6,7 +6,7 @@
  * |---|---|---|
  * | `fp32` | float32 | `MatMul` |
  * | `fp16` | float16, widened to float32 when the model is loaded | `MatMul` |
- * | `int8` | int8, one scale per output; activations quantized as they come | `DynamicQuantizeLinear`, `MatMulInteger` |
+ * | `int8` | 7 bits in int8, one scale per output; activations quantized as they come | `DynamicQuantizeLinear`, `MatMulInteger` |
  * | `q8`, `q4` | 8 or 4 bits, one scale per block of 32 inputs | `com.microsoft.MatMulNBits` |
  */
 import { toFloat16 } from "./HalfFloat.ts"
@@ -17,6 +17,13 @@ export type WeightScheme = (typeof WeightScheme)[number]
 
 /** Inputs that share a scale under `q8` and `q4`; a layer's input count must be a multiple of it. */
 export const QUANTIZATION_BLOCK = 32
+
+/**
+ * How far int8 weights that are multiplied reach: seven bits. Of eight, processors without VNNI lose sums, because they add two products
+ * of 8 bits in 16 ("reduce_range": https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
+ */
+const PRODUCT_REACH = 64
+const REACH = 127
 
 /** Below this no scale is used: a block of zeros must not divide by zero. */
 const SMALLEST_SCALE = 1e-8
@@ -34,7 +41,7 @@ export function quantizeBlocks8(weight: Float32Array, block = QUANTIZATION_BLOCK
   const scales = new Float32Array(weight.length / block)
   for (let b = 0; b < scales.length; b++) {
     const end = (b + 1) * block
-    const scale = scale8(weight, b * block, end)
+    const scale = scale8(weight, b * block, end, REACH)
     scales[b] = scale
     for (let i = b * block; i < end; i++) values[i] = Math.round((weight[i] ?? 0) / scale) + 128
   }
@@ -72,14 +79,14 @@ export interface RowQuantized {
   readonly scales: Float32Array
 }
 
-/** Symmetric int8 with one scale per row: `weight = value * scale`. */
-export function quantizeRows(weight: Float32Array, rows: number): RowQuantized {
+/** Symmetric int8 with one scale per row: `weight = value * scale`, the values within `-reach` and `reach`. */
+export function quantizeRows(weight: Float32Array, rows: number, reach = REACH): RowQuantized {
   const width = weight.length / rows
   const values = new Int8Array(weight.length)
   const scales = new Float32Array(rows)
   for (let r = 0; r < rows; r++) {
     const end = (r + 1) * width
-    const scale = scale8(weight, r * width, end)
+    const scale = scale8(weight, r * width, end, reach)
     scales[r] = scale
     for (let i = r * width; i < end; i++) values[i] = Math.round((weight[i] ?? 0) / scale)
   }
@@ -134,7 +141,7 @@ function addProduct(graph: OnnxGraph, x: string, layer: LinearLayer, scheme: Wei
         )
       ])
     case "int8": {
-      const { scales, values } = quantizeRows(weight, outputs)
+      const { scales, values } = quantizeRows(weight, outputs, PRODUCT_REACH)
       const kernel = transpose(values, outputs, inputs, new Int8Array(weight.length))
       const quantized = graph.unique("quantized")
       const scale = graph.unique("scale")
@@ -216,9 +223,9 @@ function addConstant(
   })
 }
 
-/** The scale that puts the largest of `values[start, end)` on 127. */
-function scale8(values: Float32Array, start: number, end: number): number {
+/** The scale that puts the largest of `values[start, end)` on `reach`. */
+function scale8(values: Float32Array, start: number, end: number, reach: number): number {
   let largest = 0
   for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(values[i] ?? 0))
-  return Math.max(largest / 127, SMALLEST_SCALE)
+  return Math.max(largest / reach, SMALLEST_SCALE)
 }
