@@ -34,7 +34,12 @@ export const graphOf = ({ dtype, folder }: EngineModel): string =>
   join(folder, "onnx", dtype === "q8" ? "model_quantized.onnx" : "model.onnx")
 
 /** Written beside its place and moved there, so that what is there is complete. */
-const generated = (name: string, config: LlamaConfig, dtype: EngineModel["dtype"]): EngineModel => {
+const generated = (
+  name: string,
+  config: LlamaConfig,
+  dtype: EngineModel["dtype"],
+  attention: "gqa" | "standard" = "gqa"
+): EngineModel => {
   const folder = join(cache, name)
   const model = { name, folder, dtype, vocabulary: config.vocab_size, context: config.max_position_embeddings }
   if (existsSync(folder)) return model
@@ -42,7 +47,7 @@ const generated = (name: string, config: LlamaConfig, dtype: EngineModel["dtype"
   const unfinished = `${folder}.unfinished`
   rmSync(unfinished, { recursive: true, force: true })
   writeLlamaModel(unfinished, config, {
-    attention: "gqa",
+    attention,
     scheme: dtype,
     file: join("onnx", dtype === "q8" ? "model_quantized.onnx" : "model.onnx")
   })
@@ -53,6 +58,10 @@ const generated = (name: string, config: LlamaConfig, dtype: EngineModel["dtype"
 export const small = (dtype: EngineModel["dtype"]): EngineModel => generated(`llama-15m-${dtype}`, llama15M, dtype)
 
 export const large = (dtype: EngineModel["dtype"]): EngineModel => generated(`llama-100m-${dtype}`, llama100M, dtype)
+
+/** The same with plain operators, which every device has, in place of the fused attention. */
+export const largeUnfused = (dtype: EngineModel["dtype"]): EngineModel =>
+  generated(`llama-100m-${dtype}-standard`, llama100M, dtype, "standard")
 
 export const demo = (): EngineModel => {
   const config = JSON.parse(readFileSync(join(bundled, "config.json"), "utf8"))

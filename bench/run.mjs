@@ -27,7 +27,8 @@ const questions = {
   preload: ["preload.ts"],
   simulate: ["simulate.ts"],
   failover: ["failover.ts"],
-  sockets: ["webSockets.ts"]
+  sockets: ["webSockets.ts"],
+  gpu: ["gpu.ts"]
 }
 
 /** The parts of `engine`. */
@@ -56,6 +57,7 @@ const usage = `npm run bench -- <question> [<part>…] [--profile <folder>]
   simulate    does the scheduler keep its promises for a million steps when everything goes wrong?
   failover    how long does a stream pause whose worker is killed?
   sockets     what does a WebSocket cost, how late do tokens come to a thousand, and what do hostile clients change?
+  gpu         what does a GPU change that WebGPU reaches, beside the processors?
   engine      is it as fast as the runtime allows? In parts, all unless some are named:
     a           16 requests at once, beside transformers.js, a raw loop and the engine alone
     b           one stream, beside a raw loop
