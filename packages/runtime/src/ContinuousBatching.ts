@@ -23,7 +23,7 @@ import { type Placed, prefillRuns } from "./PrefillRuns.ts"
 import type { PrefixCache } from "./PrefixCache.ts"
 import { PromptScorer } from "./PromptScorer.ts"
 import { type Constraint, Sampler } from "./Sampler.ts"
-import { isLive, makeSequence, type Sequence } from "./Sequence.ts"
+import { beginAlike, isLive, makeSequence, type Sequence } from "./Sequence.ts"
 import { Slots } from "./Slots.ts"
 import type { Tokenizer } from "./Tokenizer.ts"
 
@@ -394,11 +394,4 @@ export class ContinuousBatching implements TextEngine {
     this.#running = this.#running.filter(isLive)
     this.#waiting = this.#waiting.filter(isLive)
   }
-}
-
-/** Whether the first `count` tokens are the same, of the same tenant. */
-const beginAlike = (one: Sequence, other: Sequence, count: number): boolean => {
-  if (one.request.cacheSalt !== other.request.cacheSalt || one.tokens.length < count) return false
-  for (let index = 0; index < count; index++) if (one.tokens[index] !== other.tokens[index]) return false
-  return true
 }

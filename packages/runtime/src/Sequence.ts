@@ -34,6 +34,13 @@ export interface Sequence {
 
 export const isLive = (sequence: Sequence): boolean => !sequence.ended
 
+/** Whether the first `count` tokens are the same, of the same tenant. */
+export const beginAlike = (one: Sequence, other: Sequence, count: number): boolean => {
+  if (one.request.cacheSalt !== other.request.cacheSalt || one.tokens.length < count) return false
+  for (let index = 0; index < count; index++) if (one.tokens[index] !== other.tokens[index]) return false
+  return true
+}
+
 export interface SequenceLimits {
   readonly tokenizer: Pick<Tokenizer, "table">
   readonly vocabulary: number
