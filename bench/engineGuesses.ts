@@ -87,7 +87,7 @@ async function measure(model: EngineModel) {
 
   const rows = []
   for (const [text, temperature] of Object.entries(texts)) {
-    const measured = { with: [] as Array<number>, without: [] as Array<number>, steps: [] as Array<number> }
+    const measured: Record<"with" | "without" | "steps", Array<number>> = { with: [], without: [], steps: [] }
     for (let round = 0; round <= rounds; round++) {
       const plain = await generate(engines.without, temperature, round)
       const guessing = await generate(engines.with, temperature, round)

@@ -50,12 +50,10 @@ async function measure(model: EngineModel) {
     (await serve(model, { name: "with" })).server,
     (await serve(model, { name: "without", settings: { prefixCache: 0 } })).server
   ]
-  const measured = servers.map((server) => ({
-    server,
-    turn: [] as Array<number>,
-    shared: [] as Array<number>,
-    computed: [] as Array<number>
-  }))
+  const measured = servers.map((server) => {
+    const figures: Record<"turn" | "shared" | "computed", Array<number>> = { turn: [], shared: [], computed: [] }
+    return { server, ...figures }
+  })
   for (const server of servers) {
     await streamAll(
       server.port,

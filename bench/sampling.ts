@@ -65,11 +65,10 @@ async function measure(folder: string, scheme: "fp32" | "q8") {
     patch: true
   })
   const sampler = new Sampler(decoder.vocabulary)
-  const drawn = Object.entries(ways).map(([way, more]) => ({
-    way,
-    sampling: Sampling.make({ ...plain, ...more }),
-    millis: [] as number[]
-  }))
+  const drawn = Object.entries(ways).map(([way, more]) => {
+    const millis: Array<number> = []
+    return { way, sampling: Sampling.make({ ...plain, ...more }), millis }
+  })
   const stepMillis: Array<number> = []
   let tokens: ReadonlyArray<number> = Array.from({ length: batch }, (_, slot) => 100 + slot)
   decoder.reserve(warmUpSteps + steps, batch)

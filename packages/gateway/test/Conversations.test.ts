@@ -48,12 +48,16 @@ describe("A conversation", () => {
       }
       yield* Effect.promise(async () => {
         // the first question is the same for all, and the name tells them apart, or the question does
-        const conversations = Array.from({ length: 6 }, (_, n) => ({
-          messages: [] as Array<Message>,
-          question:
-            n < 3 ? "Tell me something about the sea, please, and make it long." : `Question ${n}: what is so long?`,
-          more: n < 3 ? { prompt_cache_key: `conversation ${n}` } : {}
-        }))
+        const conversations = Array.from({ length: 6 }, (_, n) => {
+          const messages: Array<Message> = []
+          return n < 3
+            ? {
+                messages,
+                question: "Tell me something about the sea, please, and make it long.",
+                more: { prompt_cache_key: `conversation ${n}` }
+              }
+            : { messages, question: `Question ${n}: what is so long?`, more: {} }
+        })
         for (const { messages, more, question } of conversations) await turn(messages, question, more)
         for (let round = 0; round < 3; round++) {
           // now one replica is the busier, and now the other

@@ -1,5 +1,6 @@
 /** The program itself, as a user starts it: processes of `helixflow`, and a server among them. */
 import { type ChildProcess, spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -128,4 +129,13 @@ export const startServer = (
           return running.ended
         })
     }
+  })
+
+/** What a server answers to its operator. */
+export const asked = ({ dataDir, url }: Started, path: string, init: RequestInit = {}) =>
+  Effect.promise(async () => {
+    const key = readFileSync(join(dataDir, "bootstrap-key"), "utf8").trim()
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" }
+    const response = await fetch(url + path, { ...init, headers })
+    return { status: response.status, text: await response.text() }
   })

@@ -1,14 +1,12 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { expect, layer } from "@effect/vitest"
 import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
 import { Context, Effect, Layer } from "effect"
-import { helixflow, type Started, startServer } from "./Program.ts"
-
-const program = fileURLToPath(new URL("TinyServer.mjs", import.meta.url))
+import { asked, helixflow, type Started, startServer } from "./Program.ts"
+import { isRunning, pidIn, program } from "./TinyServer.ts"
 
 /** A server whose one device holds either its chat model or a program that serves another, not both. */
 class Server extends Context.Tag("@helixflow/gateway/test/ServedProgram")<Server, Started>() {
@@ -36,29 +34,12 @@ class Server extends Context.Tag("@helixflow/gateway/test/ServedProgram")<Server
 }
 
 const ask = (model: string, content: string, more: Readonly<Record<string, unknown>> = {}) =>
-  Effect.flatMap(Server, ({ dataDir, url }) =>
-    Effect.promise(async () => {
-      const response = await fetch(`${url}/v1/chat/completions`, {
-        method: "POST",
-        headers: {
-          authorization: `Bearer ${readFileSync(join(dataDir, "bootstrap-key"), "utf8").trim()}`,
-          "content-type": "application/json"
-        },
-        body: JSON.stringify({ model, messages: [{ role: "user", content }], ...more })
-      })
-      return { status: response.status, text: await response.text() }
+  Effect.flatMap(Server, (server) =>
+    asked(server, "/v1/chat/completions", {
+      method: "POST",
+      body: JSON.stringify({ model, messages: [{ role: "user", content }], ...more })
     })
   )
-
-const pidIn = (text: string): number => Number(/(\d+) heard/.exec(text)?.[1])
-
-const isRunning = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
 
 layer(Server.layer, { timeout: 120_000, excludeTestServices: true })("a program that serves a model", (it) => {
   it.effect("is started when the model is asked for, and asked with its own name of it", () =>

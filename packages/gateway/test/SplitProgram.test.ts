@@ -1,15 +1,13 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { expect, layer } from "@effect/vitest"
 import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
 import { Context, Effect, Layer, Schema } from "effect"
 import { DeviceList } from "../src/DevicesApi.ts"
-import { helixflow, type Started, startServer } from "./Program.ts"
-
-const program = fileURLToPath(new URL("TinyServer.mjs", import.meta.url))
+import { asked, helixflow, type Started, startServer } from "./Program.ts"
+import { isRunning, pidIn, program } from "./TinyServer.ts"
 
 /** A server of two devices, a program that takes a part of both, and a model that needs most of one. */
 class Server extends Context.Tag("@helixflow/gateway/test/SplitProgram")<Server, Started>() {
@@ -35,37 +33,21 @@ class Server extends Context.Tag("@helixflow/gateway/test/SplitProgram")<Server,
   ).pipe(Layer.provide(NodeContext.layer))
 }
 
-const asked = (path: string, init: RequestInit = {}) =>
-  Effect.flatMap(Server, ({ dataDir, url }) =>
-    Effect.promise(async () => {
-      const key = readFileSync(join(dataDir, "bootstrap-key"), "utf8").trim()
-      const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" }
-      const response = await fetch(url + path, { ...init, headers })
-      return { status: response.status, text: await response.text() }
+const ask = (model: string) =>
+  Effect.flatMap(Server, (server) =>
+    asked(server, "/v1/chat/completions", {
+      method: "POST",
+      body: JSON.stringify({ model, max_tokens: 2, messages: [{ role: "user", content: "Hi" }] })
     })
   )
 
-const ask = (model: string) =>
-  asked("/v1/chat/completions", {
-    method: "POST",
-    body: JSON.stringify({ model, max_tokens: 2, messages: [{ role: "user", content: "Hi" }] })
-  })
-
-const pidIn = (text: string): number => Number(/(\d+) heard/.exec(text)?.[1])
-
-const isRunning = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
-
 /** MiB that replicas have claimed of each device. */
-const claimed = Effect.map(asked("/admin/v1/devices"), ({ text }) =>
-  Schema.decodeUnknownSync(Schema.parseJson(DeviceList))(text).data.map(({ claims }) =>
-    claims.filter(({ within }) => within === null).map(({ bytes }) => bytes / 2 ** 20)
-  )
+const claimed = Effect.map(
+  Effect.flatMap(Server, (server) => asked(server, "/admin/v1/devices")),
+  ({ text }) =>
+    Schema.decodeUnknownSync(Schema.parseJson(DeviceList))(text).data.map(({ claims }) =>
+      claims.filter(({ within }) => within === null).map(({ bytes }) => bytes / 2 ** 20)
+    )
 )
 
 layer(Server.layer, { timeout: 120_000, excludeTestServices: true })("a program that is split over devices", (it) => {

@@ -2,49 +2,11 @@ import { assert, layer } from "@effect/vitest"
 import { Attribute } from "@helixflow/runtime/Telemetry"
 import { Effect, Layer, Schedule } from "effect"
 import { Misfortune } from "../src/StubRuntime.ts"
-import { WebSocketLimits, type WebSocketLimitsShape } from "../src/WebSocketLimits.ts"
 import { recordingTracer } from "./RecordingTracer.ts"
 import * as StubGateway from "./StubGateway.ts"
 import { request, Target } from "./Target.ts"
-import { type Client, connect, type Told } from "./WebSocketClient.ts"
-
-const withLimits = (limits: Partial<WebSocketLimitsShape>) =>
-  Layer.provide(
-    StubGateway.layer(),
-    Layer.effect(
-      WebSocketLimits,
-      Effect.map(WebSocketLimits, (defaults) => ({ ...defaults, ...limits }))
-    )
-  )
-
-const authorization = Effect.map(Target, ({ key }) => ({ headers: { authorization: `Bearer ${key}` } }))
-
-const open = Effect.gen(function* () {
-  const { url } = yield* Target
-  const client = yield* connect(url, yield* authorization)
-  const { session, type } = yield* client.next
-  assert.strictEqual(type, "session")
-  assert.match(String(session), /^ws_\w+$/)
-  return client
-})
-
-const chat = (id: string, content = "hi", more: object = {}) => ({
-  type: "chat.completions.create",
-  id,
-  body: { model: "helix-demo", temperature: 0, max_tokens: 4, messages: [{ role: "user", content }], ...more }
-})
-
-const isDone = (id: string) => (message: Told) => message.type !== "chat.completion.chunk" && message["id"] === id
-
-const textOf = (messages: ReadonlyArray<Told>) =>
-  messages
-    .filter(({ type }) => type === "chat.completion.chunk")
-    // biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
-    .map(({ data }: any) => data.choices[0]?.delta.content ?? "")
-    .join("")
-
-// biome-ignore lint/suspicious/noExplicitAny: JSON of the wire
-const errorOf = (message: any) => message.error
+import { authorization, chat, errorOf, isDone, newKey, open, openWith, textOf, withLimits } from "./WebSocketChat.ts"
+import { type Client, connect } from "./WebSocketClient.ts"
 
 layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket", (it) => {
   it.scoped("streams the chunks of HTTP, numbered, and says when it is done", () =>
@@ -235,84 +197,6 @@ layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket", (it) =>
   )
 })
 
-layer(withLimits({ perPrincipal: 2, requests: 1, topics: 1 }), { excludeTestServices: true })(
-  "Limits of WebSockets",
-  (it) => {
-    it.scoped("refuse one connection more, one request more, one topic more", () =>
-      Effect.gen(function* () {
-        const { url } = yield* Target
-        const [one] = [yield* open, yield* open]
-        const third = yield* connect(url, yield* authorization)
-        assert.deepInclude(yield* third.next, { type: "refused", status: 429 })
-        one.send(chat("a", Misfortune.hangs))
-        one.send(chat("b"))
-        const refused = yield* one.until(({ type }) => type === "error")
-        assert.strictEqual(errorOf(refused.at(-1)).code, "too_many_connections")
-        one.send({ type: "subscribe", topic: "x" })
-        one.send({ type: "subscribe", topic: "y" })
-        assert.strictEqual(
-          errorOf((yield* one.until(({ type }) => type === "error")).at(-1)).code,
-          "too_many_connections"
-        )
-      })
-    )
-  }
-)
-
-layer(withLimits({ stallMillis: 200, bufferedBytes: 10_000 }), { excludeTestServices: true })(
-  "A WebSocket client that does not read",
-  (it) => {
-    it.scoped("is cut off, and others notice nothing", () =>
-      Effect.gen(function* () {
-        const [deaf, other] = [yield* open, yield* open]
-        deaf.socket.pause()
-        const gone = Effect.async<number>((resume) => {
-          deaf.socket.once("close", (code) => resume(Effect.succeed(code)))
-        })
-        for (let n = 0; n < 20; n++) deaf.send(chat(`d${n}`, "x", { max_tokens: 4000 }))
-        other.send(chat("a"))
-        assert.strictEqual((yield* other.until(isDone("a"))).at(-1)?.type, "chat.completion.done")
-        yield* Effect.repeat(Effect.flatten(StubGateway.Connections), {
-          until: (count) => count === 1,
-          schedule: Schedule.spaced("5 millis")
-        })
-        // its end can only be seen once it reads again
-        deaf.socket.resume()
-        assert.include([1006, 1008], yield* gone)
-      })
-    )
-  }
-)
-
-layer(withLimits({ heartbeatMillis: 50 }), { excludeTestServices: true })("A WebSocket client that is silent", (it) => {
-  it.scoped("is kept as long as it answers pings, and cut off when it does not", () =>
-    Effect.gen(function* () {
-      const { url } = yield* Target
-      const deaf = yield* connect(url, { ...(yield* authorization), autoPong: false })
-      const alive = yield* open
-      assert.deepInclude((yield* deaf.until(() => false)).at(-1), { type: "closed" })
-      alive.send({ type: "ping" })
-      assert.deepStrictEqual(yield* alive.next, { type: "pong" })
-    })
-  )
-})
-
-/** A key that is made for the test, and what takes it back. */
-const newKey = (more: object = {}) =>
-  Effect.map(request("/admin/v1/keys", { json: { name: "of the test", ...more } }), ({ text }) => {
-    const { id, key } = JSON.parse(text)
-    const revoke = request(`/admin/v1/keys/${id}`, { method: "DELETE" })
-    return { key: String(key), revoke }
-  })
-
-const openWith = (key: string) =>
-  Effect.gen(function* () {
-    const { url } = yield* Target
-    const client = yield* connect(url, { headers: { authorization: `Bearer ${key}` } })
-    assert.strictEqual((yield* client.next).type, "session")
-    return client
-  })
-
 layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket whose key is revoked", (it) => {
   it.scoped("finishes what it has begun, begins nothing more, and is closed", () =>
     Effect.gen(function* () {
@@ -333,45 +217,6 @@ layer(StubGateway.layer(), { excludeTestServices: true })("A WebSocket whose key
     })
   )
 })
-
-layer(withLimits({ heartbeatMillis: 50 }), { excludeTestServices: true })("The heartbeat of WebSockets", (it) => {
-  it.scoped("closes those whose key was revoked or has come to its end, and no others", () =>
-    Effect.gen(function* () {
-      const [one, other] = [yield* newKey(), yield* newKey()]
-      const short = yield* newKey({ expires_at: Date.now() / 1000 + 0.5 })
-      const [first, second, third, fourth] = [
-        yield* openWith(one.key),
-        yield* openWith(one.key),
-        yield* openWith(other.key),
-        yield* openWith(short.key)
-      ]
-      yield* one.revoke
-      assert.deepInclude(yield* first.next, { type: "closed", code: 1008, reason: "Incorrect API key provided." })
-      assert.deepInclude(yield* second.next, { type: "closed", code: 1008 })
-      assert.deepInclude(yield* fourth.next, { type: "closed", code: 1008, reason: "The API key has expired." })
-      third.send(chat("a"))
-      assert.strictEqual((yield* third.until(isDone("a"))).at(-1)?.type, "chat.completion.done")
-    })
-  )
-})
-
-layer(withLimits({ heartbeatMillis: 20, idleMillis: 100 }), { excludeTestServices: true })(
-  "An idle WebSocket",
-  (it) => {
-    it.scoped("is closed, unless it waits for an answer or listens", () =>
-      Effect.gen(function* () {
-        const [idle, busy, listening] = [yield* open, yield* open, yield* open]
-        busy.send(chat("stuck", Misfortune.hangs))
-        listening.send({ type: "subscribe", topic: "room" })
-        assert.deepInclude(yield* idle.next, { type: "closed", code: 1001, reason: "The connection was idle." })
-        busy.send({ type: "cancel", id: "stuck" })
-        assert.strictEqual(errorOf((yield* busy.until(isDone("stuck"))).at(-1)).code, "cancelled")
-        listening.send({ type: "publish", topic: "room", data: 1 })
-        assert.deepInclude(yield* listening.next, { type: "event", data: 1 })
-      })
-    )
-  }
-)
 
 layer(StubGateway.layer(), { excludeTestServices: true })("Topics of WebSockets", (it) => {
   it.scoped("are each tenant's own, but for those of the server and its operators", () =>

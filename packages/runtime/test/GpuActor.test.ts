@@ -20,9 +20,9 @@ const claim = (name: string, bytes: number) => ({
 
 /** A device of 100 bytes whose state the test sets. */
 const gpuOf = Effect.fnUntraced(function* (device: Device) {
-  const is = {
+  const is: { free: number; processes: Map<number, number> | null; broken: boolean; promised: number } = {
     free: 100,
-    processes: new Map<number, number>() as Map<number, number> | null,
+    processes: new Map(),
     broken: false,
     promised: 0
   }

@@ -81,11 +81,18 @@ const isFresh = (entry: FleetView.ReplicaEntry, { since }: Query): boolean =>
   (entry.loadedAt !== null && entry.loadedAt >= since) ||
   (FleetView.stateOf(entry) === "ready" && entry.status.since > since)
 
+/** The replicas of one revision that are ready, and those of them with a free slot. */
+interface Offers {
+  ready: number
+  readonly usable: Array<FleetView.ReplicaEntry>
+  readonly excluded: Array<FleetView.ReplicaEntry>
+}
+
 export const standing = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Standing => {
   const { spec, not, revision = null } = query
   const asked = revision ?? spec.revision
-  const current = { ready: 0, usable: [] as FleetView.ReplicaEntry[], excluded: [] as FleetView.ReplicaEntry[] }
-  const outdated: typeof current = { ready: 0, usable: [], excluded: [] }
+  const current: Offers = { ready: 0, usable: [], excluded: [] }
+  const outdated: Offers = { ready: 0, usable: [], excluded: [] }
   const reasons: Array<readonly [ReadonlyArray<DeviceId>, Reason]> = []
   const abandoned: Array<ReplicaId> = []
   let coming = false
