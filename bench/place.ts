@@ -6,12 +6,14 @@
  * same models, found by trying all.
  */
 import * as Decide from "@helixflow/scheduler/Decide"
+import * as FleetChange from "@helixflow/scheduler/FleetChange"
 import * as FleetView from "@helixflow/scheduler/FleetView"
 import { defaults } from "@helixflow/scheduler/SchedulerOptions"
 import * as Survey from "@helixflow/scheduler/Survey"
 import { Device, DeviceStatus } from "@helixflow/schema/Device"
-import { Bytes, DeviceId, Millis, ModelId, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
-import { ModelSpec, Placing, type PolicyName, ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, DeviceId, ModelId, type ReplicaId } from "@helixflow/schema/Ids"
+import { ModelSpec, Placing, type PolicyName } from "@helixflow/schema/Model"
+import { replicaStatus } from "../packages/scheduler/test/fixtures.ts"
 import * as Hardware from "./Hardware.ts"
 import { print } from "./Report.ts"
 
@@ -67,25 +69,10 @@ let replicas = 0
 
 /** A replica of the model is on the device and ready; it was used last at the time. */
 const load = (view: FleetView.FleetView, spec: ModelSpec, on: DeviceId, at: number) => {
-  const id = makeReplicaId(on, spec.id, replicas++)
-  const status = new ReplicaStatus(
-    {
-      replica: id,
-      device: on,
-      model: spec.id,
-      reservation: ReservationId.make(id),
-      state: "ready",
-      active: 0,
-      slots: spec.slots,
-      pid: 1,
-      rss: null,
-      since: Millis.make(0),
-      lastFailure: null
-    },
-    { disableValidation: true }
-  )
-  const loading = FleetView.assumeLoad(view, status, spec.claim, at)
-  return { id, view: FleetView.updateReplica(loading, id, () => ({ life: "running" })) }
+  const status = replicaStatus(spec, on, { n: replicas++ })
+  const id = status.replica
+  const loading = FleetChange.assumeLoad(view, status, spec.claim, at)
+  return { id, view: FleetChange.updateReplica(loading, id, () => ({ life: "running" })) }
 }
 
 /** A model that nothing is loaded of. */
@@ -114,11 +101,11 @@ const filled = (devices: number, policy: PolicyName, random: () => number): Flee
     Array.from({ length: asking }, () => fresh(16 * GiB, policy, asks(Math.floor(random() * devices))))
   const pinned = ofOne((index) => ({ devices: [device(index, 0).id] }))
   const named = ofOne((index) => ({ name: `number ${index},` }))
-  let view = FleetView.withModels(FleetView.empty, [...specs, ...pinned, ...named])
+  let view = FleetChange.withModels(FleetView.empty, [...specs, ...pinned, ...named])
   for (let index = 0; index < devices; index++) {
     const made = device(index, deviceSizes[index % deviceSizes.length] ?? 24)
     const status = { device: made, free: made.total, claims: [], version: 0 }
-    view = FleetView.observeDevice(view, new DeviceStatus(status, { disableValidation: true }))
+    view = FleetChange.observeDevice(view, new DeviceStatus(status, { disableValidation: true }))
   }
   const loaded: Array<ReplicaId> = []
   for (let misses = 0; misses < 50; ) {
@@ -149,7 +136,7 @@ const evictFor = (fleet: Fleet, specs: ReadonlyArray<ModelSpec>, random: () => n
   const spec = oneOf(specs, random)
   const decision = spec && decide(fleet, spec)
   if (decision?._tag !== "Load") throw new Error(`nothing could leave: ${decision?._tag}`)
-  for (const id of decision.evict) fleet.view = FleetView.updateReplica(fleet.view, id, () => ({ lastUsed: now }))
+  for (const id of decision.evict) fleet.view = FleetChange.updateReplica(fleet.view, id, () => ({ lastUsed: now }))
 }
 
 const situations: ReadonlyArray<Situation> = [
@@ -161,7 +148,7 @@ const situations: ReadonlyArray<Situation> = [
       const decision = decide(fleet, spec)
       if (decision._tag !== "Placed") return
       const id = decision.replica.status.replica
-      fleet.view = FleetView.takeSlot(FleetView.takeSlot(fleet.view, id, 1, now), id, -1, now)
+      fleet.view = FleetChange.takeSlot(FleetChange.takeSlot(fleet.view, id, 1, now), id, -1, now)
     }
   },
   {
@@ -173,7 +160,7 @@ const situations: ReadonlyArray<Situation> = [
       const leaves = FleetView.replica(fleet.view, gone)
       if (leaves === undefined) return
       const bytes = FleetView.bytesOf(fleet.view, leaves)
-      fleet.view = FleetView.forgetReplica(fleet.view, gone, 0)
+      fleet.view = FleetChange.forgetReplica(fleet.view, gone, 0)
       const spec = fresh(bytes * (0.5 + random() / 2), policy)
       const decision = decide(fleet, spec)
       if (decision._tag !== "Load") throw new Error("the model did not fit")
@@ -282,7 +269,10 @@ const utilisation = (policy: PolicyName) => {
     let view = FleetView.empty
     totals.forEach((gib, index) => {
       const made = device(index, gib)
-      view = FleetView.observeDevice(view, new DeviceStatus({ device: made, free: made.total, claims: [], version: 0 }))
+      view = FleetChange.observeDevice(
+        view,
+        new DeviceStatus({ device: made, free: made.total, claims: [], version: 0 })
+      )
     })
     let packed = 0
     for (const size of sizes) {

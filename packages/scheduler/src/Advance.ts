@@ -15,6 +15,7 @@ import { HashMap, Option } from "effect"
 import * as Decide from "./Decide.ts"
 import * as Demand from "./Demand.ts"
 import * as FairShare from "./FairShare.ts"
+import * as FleetChange from "./FleetChange.ts"
 import * as FleetIndex from "./FleetIndex.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Keeping from "./Keeping.ts"
@@ -55,7 +56,7 @@ const letGo = (state: SchedulerState, now: number): Step => {
       FleetView.stateOf(entry) === "ready" &&
       !wanted(entry.status.model) &&
       FleetView.mayLeave(view, entry)
-    view = FleetView.updateReplica(view, replica, ({ life }) => ({
+    view = FleetChange.updateReplica(view, replica, ({ life }) => ({
       life: leaves ? "stopping" : life,
       keepUntil: Number.POSITIVE_INFINITY
     }))
@@ -89,7 +90,7 @@ const roomOf = ({ queue, view }: SchedulerState): number => FleetIndex.indexOf(v
 /** With the lanes to be looked at again whose models have moved. */
 const noted = (state: SchedulerState): SchedulerState => ({
   ...state,
-  view: FleetView.settled(state.view),
+  view: FleetChange.settled(state.view),
   stalled: HashMap.removeMany(state.stalled, state.view.moved)
 })
 

@@ -5,6 +5,7 @@ import { type ModelSpec, partsOf, ReplicaStatus } from "@helixflow/schema/Model"
 import type { LoadCause } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import * as Asked from "./Asked.ts"
+import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
 import { claimId, emit, type LoadPlan, millis, type SchedulerState, type Step } from "./SchedulerState.ts"
 import type { LoadDecision } from "./Survey.ts"
@@ -48,10 +49,10 @@ export const startLoad = (
     },
     { disableValidation: true }
   )
-  let view = FleetView.assumeLoad(state.view, status, spec.claim, now)
-  for (const id of decision.evict) view = FleetView.updateReplica(view, id, () => ({ life: "stopping" }))
-  if (spec.policy === "round-robin") view = FleetView.moveCursor(view, spec.id, decision.device)
-  if (cause === "preload") view = FleetView.updateReplica(view, replica, () => ({ ahead: true }))
+  let view = FleetChange.assumeLoad(state.view, status, spec.claim, now)
+  for (const id of decision.evict) view = FleetChange.updateReplica(view, id, () => ({ life: "stopping" }))
+  if (spec.policy === "round-robin") view = FleetChange.moveCursor(view, spec.id, decision.device)
+  if (cause === "preload") view = FleetChange.updateReplica(view, replica, () => ({ ahead: true }))
   const { device, evict } = decision
   const plan: LoadPlan = { spec, replica, device, reservation, parts, evict, cause, replaces }
   const split = parts.length === 0 ? {} : { parts: decision.parts }
@@ -104,11 +105,11 @@ const keptUntil = (view: FleetView.FleetView, { cause, replaces, spec }: LoadPla
 
 /** The replica is ready, unless it has ended meanwhile. `status` is its own word. The caller lets the scheduler `advance`. */
 export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaStatus, now: number): Step => {
-  const told = FleetView.observeReplica(state.view, status, now)
+  const told = FleetChange.observeReplica(state.view, status, now)
   const keepUntil = keptUntil(told, plan, now)
-  const running = FleetView.updateReplica(told, plan.replica, () => ({ life: "running", loadedAt: now, keepUntil }))
+  const running = FleetChange.updateReplica(told, plan.replica, () => ({ life: "running", loadedAt: now, keepUntil }))
   const ended = FleetView.replica(running, plan.replica)?.status.state === "absent"
-  const view = ended ? FleetView.forgetReplica(running, plan.replica, now) : running
+  const view = ended ? FleetChange.forgetReplica(running, plan.replica, now) : running
   const { id } = plan.spec
   // the scheduler's own entry began with the decision
   const took = now - (FleetView.replica(state.view, plan.replica)?.lastUsed ?? now)
@@ -116,7 +117,7 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
     state: {
       ...over(state, plan),
       // what it takes is learned from its worker from now on
-      view: FleetView.lowerClaim(FleetView.loadTook(FleetView.clearFailures(view, id), id, took), id)
+      view: FleetChange.lowerClaim(FleetChange.loadTook(FleetChange.clearFailures(view, id), id, took), id)
     },
     commands: [
       emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: null }),
@@ -128,7 +129,7 @@ export const loaded = (state: SchedulerState, plan: LoadPlan, status: ReplicaSta
 /** A device has promised the replica's memory and told what is left: the view has its figure from here on. */
 export const memoryReserved = (state: SchedulerState, device: DeviceId, free: number): SchedulerState => ({
   ...state,
-  view: FleetView.correctFree(state.view, device, free)
+  view: FleetChange.correctFree(state.view, device, free)
 })
 
 /** How much more is claimed than a worker was seen to take, and than was claimed, when memory was not enough. */
@@ -147,8 +148,8 @@ const decideAnew = (state: SchedulerState, plan: LoadPlan, error: LoadFailed, no
     0
   )
   const wanted = Math.max((error.memory?.needed ?? 0) * margin, spec.claim * raise)
-  const forgotten = FleetView.forgetReplica(state.view, replica, now)
-  const view = FleetView.raiseClaim(forgotten, spec, Math.ceil(Math.min(wanted, largest)))
+  const forgotten = FleetChange.forgetReplica(state.view, replica, now)
+  const view = FleetChange.raiseClaim(forgotten, spec, Math.ceil(Math.min(wanted, largest)))
   const failure = `${error.message} It is tried once more, with more memory.`
   return {
     state: { ...over(state, plan), view },
@@ -165,12 +166,12 @@ export const loadFailed = (state: SchedulerState, plan: LoadPlan, error: LoadFai
   const { spec, replica } = plan
   if (error.memory !== null && !FleetView.isRaised(state.view, spec.id)) return decideAnew(state, plan, error, now)
   const { backoffBase, backoffCap } = state.options
-  const forgotten = FleetView.lowerClaim(FleetView.forgetReplica(state.view, replica, now), spec.id)
+  const forgotten = FleetChange.lowerClaim(FleetChange.forgetReplica(state.view, replica, now), spec.id)
   // which of its devices is to blame, nobody knows
   const view = partsOf(plan).reduce((view, { device }) => {
     const count = (FleetView.failuresOf(view, spec.id).get(device)?.count ?? 0) + 1
     const until = now + Math.min(backoffCap, backoffBase * 2 ** (count - 1))
-    return FleetView.recordFailure(view, spec.id, device, { replica, error, count, until })
+    return FleetChange.recordFailure(view, spec.id, device, { replica, error, count, until })
   }, forgotten)
   return {
     state: { ...over(state, plan), view },
@@ -189,9 +190,9 @@ export const loadAbandoned = (
   short: { readonly device: DeviceId; readonly free: number } | null,
   now: number
 ): Step => {
-  let view = FleetView.forgetReplica(state.view, plan.replica, now)
-  for (const id of plan.evict) view = FleetView.updateReplica(view, id, () => ({ life: "running" }))
-  if (short !== null) view = FleetView.correctFree(view, short.device, short.free)
+  let view = FleetChange.forgetReplica(state.view, plan.replica, now)
+  for (const id of plan.evict) view = FleetChange.updateReplica(view, id, () => ({ life: "running" }))
+  if (short !== null) view = FleetChange.correctFree(view, short.device, short.free)
   return {
     state: { ...over(state, plan), view },
     commands: [emit({ _tag: "LoadEnded", at: millis(now), replica: plan.replica, failure: reason })]
@@ -204,12 +205,12 @@ export const draining = (state: SchedulerState, replica: ReplicaId, drains: bool
   if (life !== (drains ? "running" : "stopping")) return undefined
   return {
     ...state,
-    view: FleetView.updateReplica(state.view, replica, () => ({ life: drains ? "stopping" : "running" }))
+    view: FleetChange.updateReplica(state.view, replica, () => ({ life: drains ? "stopping" : "running" }))
   }
 }
 
 /** A replica that made room is gone and its claim released. */
 export const stopped = (state: SchedulerState, replica: ReplicaId, now: number): Step => ({
-  state: { ...state, view: FleetView.forgetReplica(state.view, replica, now) },
+  state: { ...state, view: FleetChange.forgetReplica(state.view, replica, now) },
   commands: [emit({ _tag: "Evicted", at: millis(now), replica })]
 })

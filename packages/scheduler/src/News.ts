@@ -4,6 +4,7 @@ import type { DeviceStatus } from "@helixflow/schema/Device"
 import { type ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap } from "effect"
+import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
 import { type Command, emit, millis, type SchedulerState, type Slot, type Step, slotOf } from "./SchedulerState.ts"
 
@@ -20,14 +21,14 @@ export const observe = (
     if (FleetView.device(current.view, status.device.id) === undefined) {
       for (const id of FleetView.replicasOn(current.view, status.device.id)) met.add(id)
     }
-    current = { ...current, view: FleetView.observeDevice(current.view, status) }
+    current = { ...current, view: FleetChange.observeDevice(current.view, status) }
   }
   for (const status of news.replicas) {
     const before = FleetView.replica(current.view, status.replica)
     if (before === undefined) met.add(status.replica)
     // The first word of a worker's successor. If it is the last word instead, the replica will count as abandoned soon.
     if (status.state === "absent" && before?.life === "running" && before.status.state === "failed") continue
-    current = { ...current, view: FleetView.observeReplica(current.view, status, now) }
+    current = { ...current, view: FleetChange.observeReplica(current.view, status, now) }
     const after = FleetView.replica(current.view, status.replica)
     // an older word than the one that is known, or one about a load that has not ended
     if (after === undefined || after.status !== status || after.life === "starting") continue
@@ -35,7 +36,7 @@ export const observe = (
     commands.push(...lost(current, before?.status.pid ?? null, status))
     // who made it stop will hear that it has
     if (status.state === "absent" && after.life === "running") {
-      current = { ...current, view: FleetView.forgetReplica(current.view, status.replica, now) }
+      current = { ...current, view: FleetChange.forgetReplica(current.view, status.replica, now) }
     }
   }
   for (const id of met) current = adopt(current, id, now)
@@ -88,7 +89,7 @@ const adopt = (state: SchedulerState, id: ReplicaId, now: number): SchedulerStat
     }
     current = {
       ...current,
-      view: FleetView.takeSlot(current.view, id, 1, now),
+      view: FleetChange.takeSlot(current.view, id, 1, now),
       slots: HashMap.set(current.slots, slot.claim, slot),
       heldBy: HashMap.set(current.heldBy, request, slot.claim)
     }

@@ -14,6 +14,7 @@ import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashMap } from "effect"
 import * as Decide from "./Decide.ts"
 import * as FairShare from "./FairShare.ts"
+import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
 import { retryAfterSeconds } from "./Outlook.ts"
 import * as Preload from "./Preload.ts"
@@ -118,7 +119,9 @@ export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Ar
     ...(prefer !== null && { prefer })
   })
   const known = FleetView.model(state.view, model) !== undefined
-  const asked = known ? Preload.learn({ ...state, view: FleetView.asked(state.view, model, now) }, arrival, now) : state
+  const asked = known
+    ? Preload.learn({ ...state, view: FleetChange.asked(state.view, model, now) }, arrival, now)
+    : state
   const joined = join({ ...asked, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
   return { ...joined, commands: [arrived, ...joined.commands] }
 }
@@ -126,7 +129,7 @@ export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Ar
 /** The slot that was granted could not be had: its replica is passed over a while, the request has its old turn again. */
 export const returnToQueue = (state: SchedulerState, arrival: Arrival, grant: Grant, now: number): Arrived => {
   const heldUntil = now + state.options.hold
-  const view = FleetView.updateReplica(state.view, grant.slot.replica, () => ({ heldUntil }))
+  const view = FleetChange.updateReplica(state.view, grant.slot.replica, () => ({ heldUntil }))
   return join({ ...state, view }, arrival, grant.ticket, "returning", now)
 }
 

@@ -11,6 +11,7 @@ import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashSet } from "effect"
 import * as Asked from "./Asked.ts"
 import * as Eviction from "./Eviction.ts"
+import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
 import { startLoad } from "./Loading.ts"
 import type { Command, SchedulerState, Step } from "./SchedulerState.ts"
@@ -70,7 +71,7 @@ const later = (state: SchedulerState, at: number): Step => ({
 const phaseOut = (state: SchedulerState, entries: ReadonlyArray<FleetView.ReplicaEntry>): Step => {
   const replicas = entries.map(({ status }) => status.replica)
   let { view } = state
-  for (const id of replicas) view = FleetView.updateReplica(view, id, () => ({ life: "stopping" }))
+  for (const id of replicas) view = FleetChange.updateReplica(view, id, () => ({ life: "stopping" }))
   return { state: { ...state, view }, commands: replicas.map((replica) => ({ _tag: "PhaseOut", replica })) }
 }
 

@@ -32,6 +32,7 @@ import type { ModelSpec, ReplicaPart } from "@helixflow/schema/Model"
 import type { LoadCause, SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap, Option } from "effect"
 import * as FairShare from "./FairShare.ts"
+import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Forecast from "./Forecast.ts"
 import * as Queue from "./Queue.ts"
@@ -187,7 +188,7 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
 /** The configured models, when they have changed. */
 export const withModels = (state: SchedulerState, specs: ReadonlyArray<ModelSpec>): SchedulerState => ({
   ...state,
-  view: FleetView.withModels(state.view, specs),
+  view: FleetChange.withModels(state.view, specs),
   stalled: HashMap.empty()
 })
 

@@ -3,6 +3,7 @@ import type { Caller, Served } from "@helixflow/schema/Caller"
 import type { ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import { HashMap, Option } from "effect"
 import * as FairShare from "./FairShare.ts"
+import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
 import * as Queue from "./Queue.ts"
 import {
@@ -38,13 +39,13 @@ export const assign = (
     caller,
     charged
   }
-  const taken = FleetView.takeSlot(state.view, replica, 1, now)
+  const taken = FleetChange.takeSlot(state.view, replica, 1, now)
   const roundRobin = FleetView.model(taken, model)?.policy === "round-robin"
   return {
     slot,
     state: {
       ...state,
-      view: roundRobin ? FleetView.moveCursor(taken, model, replica) : taken,
+      view: roundRobin ? FleetChange.moveCursor(taken, model, replica) : taken,
       slots: HashMap.set(state.slots, slot.claim, slot),
       nextClaim: state.nextClaim + 1
     }
@@ -106,7 +107,7 @@ export const freed = (state: SchedulerState, slot: Slot, served: Served | undefi
     state: {
       ...state,
       queue: settled(state, slot, served),
-      view: isThere ? FleetView.takeSlot(state.view, slot.replica, -1, now, keepAlive) : state.view,
+      view: isThere ? FleetChange.takeSlot(state.view, slot.replica, -1, now, keepAlive) : state.view,
       slots: HashMap.remove(state.slots, slot.claim),
       holdMillis
     },

@@ -1,13 +1,14 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Device, DeviceStatus } from "@helixflow/schema/Device"
 import { LoadFailed } from "@helixflow/schema/Errors"
-import { Bytes, DeviceId, Millis, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
-import { type ModelSpec, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, DeviceId, Millis, makeReplicaId, type ReplicaId } from "@helixflow/schema/Ids"
+import type { ModelSpec, ReplicaState } from "@helixflow/schema/Model"
 import * as Decide from "../src/Decide.ts"
 import { explain } from "../src/Explain.ts"
+import * as FleetChange from "../src/FleetChange.ts"
 import * as FleetView from "../src/FleetView.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
-import { device, deviceId, model } from "./fixtures.ts"
+import { device, deviceId, model, replicaStatus } from "./fixtures.ts"
 
 const now = 1_000_000
 
@@ -29,29 +30,21 @@ const view = (
   models: ReadonlyArray<ModelSpec>,
   replicas: ReadonlyArray<Standing> = []
 ): FleetView.FleetView => {
-  let current = FleetView.withModels(FleetView.empty, models)
+  let current = FleetChange.withModels(FleetView.empty, models)
   for (const device of devices) {
     const free = Bytes.make(device.total)
-    current = FleetView.observeDevice(current, new DeviceStatus({ device, free, claims: [], version: 0 }))
+    current = FleetChange.observeDevice(current, new DeviceStatus({ device, free, claims: [], version: 0 }))
   }
   for (const standing of replicas) {
     const { lastUsed = now, of, on, revision = of.revision, since = 0, state = "ready", taken = 0 } = standing
-    const status = new ReplicaStatus({
-      replica: id(standing),
-      device: deviceId(on),
-      model: of.id,
-      reservation: ReservationId.make(id(standing)),
+    const status = replicaStatus(of, deviceId(on), {
       state,
-      active: 0,
-      slots: of.slots,
       revision,
-      pid: 1,
-      rss: null,
       since: Millis.make(since),
       lastFailure: state === "failed" ? "killed" : null
     })
-    current = FleetView.assumeLoad(current, status, of.claim, lastUsed)
-    current = FleetView.updateReplica(current, status.replica, () => ({ life: "running", taken }))
+    current = FleetChange.assumeLoad(current, status, of.claim, lastUsed)
+    current = FleetChange.updateReplica(current, status.replica, () => ({ life: "running", taken }))
   }
   return current
 }
@@ -70,7 +63,7 @@ const decide = (
 
 /** The view after a load of the model failed on the device. */
 const failedOn = (fleet: FleetView.FleetView, spec: ModelSpec, on: DeviceId, until: number) =>
-  FleetView.recordFailure(fleet, spec.id, on, {
+  FleetChange.recordFailure(fleet, spec.id, on, {
     replica: makeReplicaId(on, spec.id, 0),
     error: new LoadFailed({ model: spec.id, reason: "no weights", file: null }),
     count: 1,
@@ -90,7 +83,7 @@ describe("a replica is ready with a free slot", () => {
   })
 
   it("it is passed over while its device is known to refuse", () => {
-    const fleet = FleetView.updateReplica(
+    const fleet = FleetChange.updateReplica(
       view([device(0, 100)], [a], [{ of: a, on: 0 }]),
       id({ of: a, on: 0 }),
       () => ({

@@ -1,18 +1,19 @@
 import { describe, expect, it } from "@effect/vitest"
 import { DeviceStatus } from "@helixflow/schema/Device"
-import { Bytes, Millis, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
-import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, Millis, type ReplicaId } from "@helixflow/schema/Ids"
+import type { ModelSpec } from "@helixflow/schema/Model"
 import * as FastCheck from "effect/FastCheck"
 import * as Defrag from "../src/Defrag.ts"
+import * as FleetChange from "../src/FleetChange.ts"
 import * as FleetView from "../src/FleetView.ts"
-import { device, deviceId, model } from "./fixtures.ts"
+import { device, deviceId, model, replicaStatus } from "./fixtures.ts"
 
 const now = 1_000_000
 
 const fleet = (totals: ReadonlyArray<number>, specs: ReadonlyArray<ModelSpec>) =>
   totals.reduce(
-    (view, total, index) => FleetView.observeDevice(view, statusOf(index, total)),
-    FleetView.withModels(FleetView.empty, specs)
+    (view, total, index) => FleetChange.observeDevice(view, statusOf(index, total)),
+    FleetChange.withModels(FleetView.empty, specs)
   )
 
 const statusOf = (index: number, total: number) =>
@@ -20,26 +21,18 @@ const statusOf = (index: number, total: number) =>
 
 /** A replica that is ready, with so many requests, and took `reload` milliseconds to load. */
 const loaded = (view: FleetView.FleetView, spec: ModelSpec, on: number, reload: number, taken = 0) => {
-  const replica = makeReplicaId(deviceId(on), spec.id, FleetView.replicasOf(view, spec.id).length)
-  const status = new ReplicaStatus({
-    replica,
-    device: deviceId(on),
-    model: spec.id,
-    reservation: ReservationId.make(replica),
-    state: "ready",
-    active: 0,
-    slots: spec.slots,
-    pid: 1,
-    rss: null,
-    since: Millis.make(1),
-    lastFailure: null
-  })
-  const ready = FleetView.updateReplica(FleetView.assumeLoad(view, status, spec.claim, now), replica, () => ({
-    life: "running",
-    loadedAt: now,
-    taken
-  }))
-  return FleetView.loadTook(ready, spec.id, reload)
+  const n = FleetView.replicasOf(view, spec.id).length
+  const status = replicaStatus(spec, deviceId(on), { n, since: Millis.make(1) })
+  const ready = FleetChange.updateReplica(
+    FleetChange.assumeLoad(view, status, spec.claim, now),
+    status.replica,
+    () => ({
+      life: "running",
+      loadedAt: now,
+      taken
+    })
+  )
+  return FleetChange.loadTook(ready, spec.id, reload)
 }
 
 /** A model that claims so many bytes. */

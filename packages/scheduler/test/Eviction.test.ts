@@ -1,11 +1,12 @@
 import { describe, expect, it } from "@effect/vitest"
 import { DeviceStatus } from "@helixflow/schema/Device"
-import { Bytes, Millis, makeReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import { Bytes, makeReplicaId } from "@helixflow/schema/Ids"
 import { type ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import * as Eviction from "../src/Eviction.ts"
+import * as FleetChange from "../src/FleetChange.ts"
 import * as FleetView from "../src/FleetView.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
-import { device, deviceId, model } from "./fixtures.ts"
+import { device, deviceId, model, replicaStatus } from "./fixtures.ts"
 
 const now = 1_000_000
 const here = deviceId(0)
@@ -23,31 +24,19 @@ interface Standing {
 /** A full device with these replicas, which were asked for so many times. */
 const full = (standing: ReadonlyArray<Standing>) => {
   const total = standing.reduce((sum, { spec }) => sum + spec.claim, 0)
-  let view = FleetView.withModels(
+  let view = FleetChange.withModels(
     FleetView.empty,
     standing.map(({ spec }) => spec)
   )
   const status = { device: device(0, total), free: Bytes.make(total), claims: [], version: 0 }
-  view = FleetView.observeDevice(view, new DeviceStatus(status))
+  view = FleetChange.observeDevice(view, new DeviceStatus(status))
   for (const { asked = 1, loadedAt = null, reload, spec, taken = 0 } of standing) {
     const replica = of(spec)
-    const status = new ReplicaStatus({
-      replica,
-      device: here,
-      model: spec.id,
-      reservation: ReservationId.make(replica),
-      state: "ready",
-      active: 0,
-      slots: spec.slots,
-      pid: 1,
-      rss: null,
-      since: Millis.make(0),
-      lastFailure: null
-    })
-    for (let n = 0; n < asked; n++) view = FleetView.asked(view, spec.id, now)
-    if (reload !== undefined) view = FleetView.loadTook(view, spec.id, reload)
-    view = FleetView.assumeLoad(view, status, spec.claim, now)
-    view = FleetView.updateReplica(view, replica, () => ({ life: "running", loadedAt, taken }))
+    const status = replicaStatus(spec, here)
+    for (let n = 0; n < asked; n++) view = FleetChange.asked(view, spec.id, now)
+    if (reload !== undefined) view = FleetChange.loadTook(view, spec.id, reload)
+    view = FleetChange.assumeLoad(view, status, spec.claim, now)
+    view = FleetChange.updateReplica(view, replica, () => ({ life: "running", loadedAt, taken }))
   }
   return view
 }
@@ -110,9 +99,9 @@ describe("who leaves", () => {
     const entry = FleetView.replica(view, of(b))
     if (entry === undefined) throw new Error("not loaded")
     const status = new ReplicaStatus({ ...entry.status, replica: second, device: deviceId(1) })
-    const loaded = FleetView.assumeLoad(view, status, b.claim, now)
+    const loaded = FleetChange.assumeLoad(view, status, b.claim, now)
     // it is known from its next request on
-    const twice = FleetView.takeSlot(FleetView.takeSlot(loaded, of(b), 1, now), of(b), -1, now)
+    const twice = FleetChange.takeSlot(FleetChange.takeSlot(loaded, of(b), 1, now), of(b), -1, now)
     expect(evict(view, 100).eviction).toMatchObject({ replicas: [of(a)] })
     expect(evict(twice, 100).eviction).toMatchObject({ replicas: [of(b)] })
   })

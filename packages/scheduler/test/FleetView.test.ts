@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Claim, DeviceStatus } from "@helixflow/schema/Device"
 import { Bytes, Millis, ModelId, makeReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import { type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
+import * as FleetChange from "../src/FleetChange.ts"
 import * as FleetView from "../src/FleetView.ts"
 import { device, deviceId } from "./fixtures.ts"
 
@@ -37,63 +38,63 @@ const replica = (state: ReplicaState, since = 0) =>
   })
 
 const free = (view: FleetView.FleetView) => FleetView.device(view, deviceId(0))?.free
-const empty = FleetView.observeDevice(FleetView.empty, told(1, [], 100))
+const empty = FleetChange.observeDevice(FleetView.empty, told(1, [], 100))
 
 describe("what is free on a device", () => {
   it("is what the latest status says, whatever comes late", () => {
-    const view = FleetView.observeDevice(empty, told(3, [claim], 40))
-    expect(free(FleetView.observeDevice(view, told(2, [], 100)))).toBe(40)
-    expect(FleetView.observeDevice(view, told(3, [], 100))).toBe(view)
+    const view = FleetChange.observeDevice(empty, told(3, [claim], 40))
+    expect(free(FleetChange.observeDevice(view, told(2, [], 100)))).toBe(40)
+    expect(FleetChange.observeDevice(view, told(3, [], 100))).toBe(view)
   })
 
   it("counts a load from its decision on, and once", () => {
-    const assumed = FleetView.assumeLoad(empty, replica("loading"), 60, 0)
+    const assumed = FleetChange.assumeLoad(empty, replica("loading"), 60, 0)
     expect(free(assumed)).toBe(40)
-    const unaware = FleetView.observeDevice(assumed, told(2, [], 100))
+    const unaware = FleetChange.observeDevice(assumed, told(2, [], 100))
     expect(free(unaware)).toBe(40)
-    expect(free(FleetView.observeDevice(unaware, told(3, [claim], 40)))).toBe(40)
+    expect(free(FleetChange.observeDevice(unaware, told(3, [claim], 40)))).toBe(40)
   })
 
   it("has a replica's bytes back when it is forgotten, before and after the device says so", () => {
-    const assumed = FleetView.assumeLoad(empty, replica("loading"), 60, 0)
-    expect(free(FleetView.forgetReplica(assumed, replicaId, 1))).toBe(100)
-    const listed = FleetView.observeDevice(assumed, told(2, [claim], 40))
-    const forgotten = FleetView.forgetReplica(listed, replicaId, 1)
+    const assumed = FleetChange.assumeLoad(empty, replica("loading"), 60, 0)
+    expect(free(FleetChange.forgetReplica(assumed, replicaId, 1))).toBe(100)
+    const listed = FleetChange.observeDevice(assumed, told(2, [claim], 40))
+    const forgotten = FleetChange.forgetReplica(listed, replicaId, 1)
     expect(free(forgotten)).toBe(100)
-    expect(free(FleetView.observeDevice(forgotten, told(3, [claim], 40)))).toBe(100)
-    expect(free(FleetView.observeDevice(forgotten, told(4, [], 100)))).toBe(100)
+    expect(free(FleetChange.observeDevice(forgotten, told(3, [claim], 40)))).toBe(100)
+    expect(free(FleetChange.observeDevice(forgotten, told(4, [], 100)))).toBe(100)
   })
 
   it("takes the figure of an answer, and moves on from it", () => {
-    const assumed = FleetView.assumeLoad(empty, replica("loading"), 60, 0)
-    const corrected = FleetView.correctFree(assumed, deviceId(0), 25)
+    const assumed = FleetChange.assumeLoad(empty, replica("loading"), 60, 0)
+    const corrected = FleetChange.correctFree(assumed, deviceId(0), 25)
     expect(free(corrected)).toBe(25)
-    expect(free(FleetView.forgetReplica(corrected, replicaId, 1))).toBe(85)
-    expect(free(FleetView.observeDevice(corrected, told(2, [claim], 30)))).toBe(30)
+    expect(free(FleetChange.forgetReplica(corrected, replicaId, 1))).toBe(85)
+    expect(free(FleetChange.observeDevice(corrected, told(2, [claim], 30)))).toBe(30)
   })
 })
 
 describe("a replica", () => {
   it("is what it said last, whatever comes late", () => {
-    const ready = FleetView.observeReplica(empty, replica("ready", 5), 5)
-    const late = FleetView.observeReplica(ready, replica("loading", 4), 6)
+    const ready = FleetChange.observeReplica(empty, replica("ready", 5), 5)
+    const late = FleetChange.observeReplica(ready, replica("loading", 4), 6)
     expect(FleetView.replica(late, replicaId)?.status.state).toBe("ready")
   })
 
   it("that was forgotten does not come back by old news", () => {
-    const ready = FleetView.observeReplica(empty, replica("ready", 5), 5)
-    const forgotten = FleetView.forgetReplica(ready, replicaId, 10)
-    expect(FleetView.replica(FleetView.observeReplica(forgotten, replica("ready", 9), 11), replicaId)).toBeUndefined()
-    expect(FleetView.replica(FleetView.observeReplica(forgotten, replica("ready", 11), 11), replicaId)).toBeDefined()
+    const ready = FleetChange.observeReplica(empty, replica("ready", 5), 5)
+    const forgotten = FleetChange.forgetReplica(ready, replicaId, 10)
+    expect(FleetView.replica(FleetChange.observeReplica(forgotten, replica("ready", 9), 11), replicaId)).toBeUndefined()
+    expect(FleetView.replica(FleetChange.observeReplica(forgotten, replica("ready", 11), 11), replicaId)).toBeDefined()
     expect(FleetView.replicasOf(forgotten, modelId)).toEqual([])
     expect(FleetView.replicasOn(forgotten, deviceId(0))).toEqual([])
   })
 
   it("that the scheduler starts or stops is in the state that this gives it", () => {
-    const starting = FleetView.assumeLoad(empty, replica("ready"), 60, 0)
+    const starting = FleetChange.assumeLoad(empty, replica("ready"), 60, 0)
     const states = (["starting", "running", "stopping"] as const).map((life) => {
       const entry = FleetView.replica(
-        FleetView.updateReplica(starting, replicaId, () => ({ life })),
+        FleetChange.updateReplica(starting, replicaId, () => ({ life })),
         replicaId
       )
       return entry && FleetView.stateOf(entry)

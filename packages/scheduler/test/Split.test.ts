@@ -1,20 +1,21 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Device, DeviceStatus } from "@helixflow/schema/Device"
 import { ActorUnreachable, LoadFailed } from "@helixflow/schema/Errors"
-import { Bytes, DeviceId, Millis, makeReplicaId, ReservationId } from "@helixflow/schema/Ids"
-import { type ModelSpec, partsOf, ReplicaStatus } from "@helixflow/schema/Model"
+import { Bytes, DeviceId, makeReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import { type ModelSpec, partsOf } from "@helixflow/schema/Model"
 import { Effect, Exit, Fiber, TestClock } from "effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Defrag from "../src/Defrag.ts"
 import { explain } from "../src/Explain.ts"
 import { Fleet } from "../src/Fleet.ts"
+import * as FleetChange from "../src/FleetChange.ts"
 import * as FleetView from "../src/FleetView.ts"
 import * as Ledger from "../src/Ledger.ts"
 import * as MemoryFleet from "../src/MemoryFleet.ts"
 import * as Scheduler from "../src/SchedulerActor.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
 import * as Survey from "../src/Survey.ts"
-import { model, request } from "./fixtures.ts"
+import { model, replicaStatus, request } from "./fixtures.ts"
 
 const gpu = (node: string, index: number, total: number, name = "H100") =>
   new Device({ id: DeviceId.make(`${node}/cuda:${index}`), kind: "cuda", name, total: Bytes.make(total) })
@@ -22,30 +23,20 @@ const gpu = (node: string, index: number, total: number, name = "H100") =>
 const viewOf = (devices: ReadonlyArray<Device>, specs: ReadonlyArray<ModelSpec>) =>
   devices.reduce(
     (view, device) =>
-      FleetView.observeDevice(view, new DeviceStatus({ device, free: device.total, claims: [], version: 0 })),
-    FleetView.withModels(FleetView.empty, specs)
+      FleetChange.observeDevice(view, new DeviceStatus({ device, free: device.total, claims: [], version: 0 })),
+    FleetChange.withModels(FleetView.empty, specs)
   )
 
 /** A replica that is ready on these devices. */
 const resident = (view: FleetView.FleetView, spec: ModelSpec, [device, ...others]: ReadonlyArray<Device>, n = 0) => {
   if (device === undefined) return view
   const replica = makeReplicaId(device.id, spec.id, n)
-  const status = new ReplicaStatus({
-    replica,
-    device: device.id,
-    model: spec.id,
-    reservation: ReservationId.make(`${replica}/0`),
-    parts: others.map(({ id }, index) => ({ device: id, reservation: ReservationId.make(`${replica}/${index + 1}`) })),
-    state: "ready",
-    active: 0,
-    slots: spec.slots,
-    pid: 1,
-    rss: null,
-    since: Millis.make(0),
-    lastFailure: null
+  const status = replicaStatus(spec, device.id, {
+    n,
+    parts: others.map(({ id }, index) => ({ device: id, reservation: ReservationId.make(`${replica}/${index + 1}`) }))
   })
-  const assumed = FleetView.assumeLoad(view, status, spec.claim, 0)
-  return FleetView.updateReplica(assumed, replica, () => ({ life: "running" }))
+  const assumed = FleetChange.assumeLoad(view, status, spec.claim, 0)
+  return FleetChange.updateReplica(assumed, replica, () => ({ life: "running" }))
 }
 
 const search = (spec: ModelSpec, evicts = true): Survey.Search => ({
@@ -86,7 +77,7 @@ describe("a model that is split", () => {
     const replica = makeReplicaId(DeviceId.make("a/cuda:0"), pair.id, 0)
     expect(devices.map((device) => free(view, device))).toEqual([25, 25, 100])
     expect(devices.map(({ id }) => FleetView.replicasOn(view, id))).toEqual([[replica], [replica], []])
-    const gone = FleetView.forgetReplica(view, replica, 1)
+    const gone = FleetChange.forgetReplica(view, replica, 1)
     expect(devices.map((device) => free(gone, device))).toEqual([100, 100, 100])
     expect(devices.flatMap(({ id }) => FleetView.replicasOn(gone, id))).toEqual([])
   })
@@ -164,7 +155,7 @@ describe("any load of a split model", () => {
           expect(new Set(on)).toHaveProperty("size", split)
           expect(new Set(on.map(({ status }) => status.device.id.split("/")[0]))).toHaveProperty("size", 1)
           expect(new Set(found.evict)).toHaveProperty("size", found.evict.length)
-          const after = found.evict.reduce((view, id) => FleetView.forgetReplica(view, id, 0), view)
+          const after = found.evict.reduce((view, id) => FleetChange.forgetReplica(view, id, 0), view)
           for (const { status } of on) expect(free(after, status.device)).toBeGreaterThanOrEqual(asked.claim)
           for (const spec of specs.filter(({ placing }) => placing.minReplicas > 0)) {
             expect(FleetView.replicasOf(after, spec.id)).toEqual(FleetView.replicasOf(view, spec.id))

@@ -1,17 +1,18 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Device, DeviceStatus } from "@helixflow/schema/Device"
 import { LoadFailed } from "@helixflow/schema/Errors"
-import { Bytes, DeviceId, Millis, ModelId, makeReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import { Bytes, DeviceId, ModelId, makeReplicaId } from "@helixflow/schema/Ids"
 import { type ModelSpec, type PolicyName, ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
 import * as FastCheck from "effect/FastCheck"
 import * as DeviceIndex from "../src/DeviceIndex.ts"
+import * as FleetChange from "../src/FleetChange.ts"
 import * as FleetIndex from "../src/FleetIndex.ts"
 import * as FleetView from "../src/FleetView.ts"
 import { compareIds } from "../src/Policy.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
 import * as Survey from "../src/Survey.ts"
-import { model } from "./fixtures.ts"
+import { model, replicaStatus } from "./fixtures.ts"
 
 const kinds = ["cuda", "cuda", "cpu"] as const
 const deviceOf = (index: number, total: number) =>
@@ -107,51 +108,38 @@ const apply = (
     case "load": {
       const [spec, on] = [modelAt(step.model), deviceAt(step.on)]
       if (spec === undefined || on === undefined) return view
-      const replica = makeReplicaId(on, spec.id, n)
-      const status = new ReplicaStatus({
-        replica,
-        device: on,
-        model: spec.id,
-        reservation: ReservationId.make(replica),
-        state: "loading",
-        active: 0,
-        slots: spec.slots,
-        pid: null,
-        rss: null,
-        since: Millis.make(0),
-        lastFailure: null
-      })
-      const loading = FleetView.assumeLoad(view, status, spec.claim, step.at)
+      const status = replicaStatus(spec, on, { n, state: "loading", pid: null })
+      const loading = FleetChange.assumeLoad(view, status, spec.claim, step.at)
       if (!step.ready) return loading
       const ready = new ReplicaStatus({ ...status, state: "ready" })
       const loadedAt = step.fresh ? step.at : null
-      return FleetView.updateReplica(loading, replica, () => ({ life: "running", status: ready, loadedAt }))
+      return FleetChange.updateReplica(loading, status.replica, () => ({ life: "running", status: ready, loadedAt }))
     }
     case "use": {
       const id = replicaAt(step.which)
-      return id === undefined ? view : FleetView.takeSlot(view, id, step.change, step.at)
+      return id === undefined ? view : FleetChange.takeSlot(view, id, step.change, step.at)
     }
     case "become": {
       const id = replicaAt(step.which)
       if (id === undefined) return view
-      return FleetView.updateReplica(view, id, ({ status }) => ({
+      return FleetChange.updateReplica(view, id, ({ status }) => ({
         life: step.life,
         status: new ReplicaStatus({ ...status, state: step.state })
       }))
     }
     case "forget": {
       const id = replicaAt(step.which)
-      return id === undefined ? view : FleetView.forgetReplica(view, id, 0)
+      return id === undefined ? view : FleetChange.forgetReplica(view, id, 0)
     }
     case "free": {
       const on = deviceAt(step.on)
-      return on === undefined ? view : FleetView.correctFree(view, on, step.free)
+      return on === undefined ? view : FleetChange.correctFree(view, on, step.free)
     }
     case "fail": {
       const [spec, on] = [modelAt(step.model), deviceAt(step.on)]
       if (spec === undefined || on === undefined) return view
       const error = new LoadFailed({ model: spec.id, reason: "test", file: null })
-      return FleetView.recordFailure(view, spec.id, on, {
+      return FleetChange.recordFailure(view, spec.id, on, {
         replica: makeReplicaId(on, spec.id, 0),
         error,
         count: 1,
@@ -160,15 +148,15 @@ const apply = (
     }
     case "ask": {
       const spec = modelAt(step.model)
-      return spec === undefined ? view : FleetView.asked(view, spec.id, step.at)
+      return spec === undefined ? view : FleetChange.asked(view, spec.id, step.at)
     }
     case "took": {
       const spec = modelAt(step.model)
-      return spec === undefined ? view : FleetView.loadTook(view, spec.id, step.millis)
+      return spec === undefined ? view : FleetChange.loadTook(view, spec.id, step.millis)
     }
     case "cursor": {
       const [spec, on] = [modelAt(step.model), deviceAt(step.on)]
-      return spec === undefined || on === undefined ? view : FleetView.moveCursor(view, spec.id, on)
+      return spec === undefined || on === undefined ? view : FleetChange.moveCursor(view, spec.id, on)
     }
   }
 }
@@ -189,14 +177,14 @@ describe("the index", () => {
           const devices = sizes.map((total, index) => deviceOf(index, total))
           const specs = figures.map((figures, index) => model(names[index] ?? "", { ...figures, context: 5 }))
           // the ways in which models ask for devices are met by and by; of half of the models, only by the survey
-          let view = FleetView.withModels(FleetView.empty, specs.slice(0, 2))
+          let view = FleetChange.withModels(FleetView.empty, specs.slice(0, 2))
           for (const device of devices) {
             const free = Bytes.make(device.total)
-            view = FleetView.observeDevice(view, new DeviceStatus({ device, free, claims: [], version: 0 }))
+            view = FleetChange.observeDevice(view, new DeviceStatus({ device, free, claims: [], version: 0 }))
           }
           steps.forEach((step, n) => {
             view = apply(view, specs, devices, step, n)
-            if (n === 20) view = FleetView.withModels(view, specs.slice(0, 4))
+            if (n === 20) view = FleetChange.withModels(view, specs.slice(0, 4))
             // asked now and then, so that the index is brought up to date by one step and by many
             if (n % 3 === 0) FleetIndex.indexOf(view)
           })
@@ -225,8 +213,8 @@ describe("the index", () => {
     const kept = model("k", { weights: 10, placing: { minReplicas: 1 } })
     const other = model("o", { weights: 0 })
     const [device] = [deviceOf(0, 100)]
-    let view = FleetView.withModels(FleetView.empty, [kept, other])
-    view = FleetView.observeDevice(view, new DeviceStatus({ device, free: Bytes.make(100), claims: [], version: 0 }))
+    let view = FleetChange.withModels(FleetView.empty, [kept, other])
+    view = FleetChange.observeDevice(view, new DeviceStatus({ device, free: Bytes.make(100), claims: [], version: 0 }))
     for (const n of [0, 1]) {
       view = apply(view, [kept], [device], { op: "load", ready: true, fresh: false, model: 0, on: 0, at: n }, n)
     }

@@ -1,7 +1,7 @@
 /** Small fleets for the scheduler's tests: sizes in bytes, one byte of KV cache a token. */
 import { Device } from "@helixflow/schema/Device"
-import { Bytes, DeviceId, ModelId, RequestId } from "@helixflow/schema/Ids"
-import { ModelSpec, Placing, type PolicyName } from "@helixflow/schema/Model"
+import { Bytes, DeviceId, Millis, ModelId, makeReplicaId, RequestId, ReservationId } from "@helixflow/schema/Ids"
+import { ModelSpec, Placing, type PolicyName, ReplicaStatus } from "@helixflow/schema/Model"
 
 export const deviceId = (index: number) => DeviceId.make(`local/cpu:${index}`)
 
@@ -38,3 +38,26 @@ export const model = (name: string, figures: ModelFigures = {}) =>
   })
 
 export const request = (name: string | number) => RequestId.make(`request-${name}`)
+
+/** What the replica of this number says of itself: that it is ready and has nothing to do, unless it is to say something else. */
+export const replicaStatus = (
+  spec: ModelSpec,
+  on: DeviceId,
+  { n = 0, ...more }: { readonly n?: number } & Partial<ConstructorParameters<typeof ReplicaStatus>[0]> = {}
+) => {
+  const replica = makeReplicaId(on, spec.id, n)
+  return new ReplicaStatus({
+    replica,
+    device: on,
+    model: spec.id,
+    reservation: ReservationId.make(replica),
+    state: "ready",
+    active: 0,
+    slots: spec.slots,
+    pid: 1,
+    rss: null,
+    since: Millis.make(0),
+    lastFailure: null,
+    ...more
+  })
+}
