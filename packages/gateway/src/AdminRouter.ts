@@ -21,7 +21,7 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { InvalidRequest, type PayloadTooLarge, type UnsupportedMediaType } from "@helixflow/schema/Errors"
-import { Effect, Layer, Option, ParseResult, Schema } from "effect"
+import { Effect, Layer, Option, ParseResult, Schema, SchemaAST } from "effect"
 import { authorized } from "./Authentication.ts"
 import { type Method, resource } from "./Endpoint.ts"
 import type { HelixError } from "./OpenAiErrors.ts"
@@ -71,6 +71,17 @@ const strictly = (schema: Option.Option<Schema.Schema<unknown, unknown>>) =>
     }
   })
 
+/** Of several kinds of answers each has its own status. */
+const statusOf = ({ ast }: Schema.Schema<unknown, unknown>): ((answer: unknown) => number) => {
+  const common = HttpApiSchema.getStatusSuccessAST(ast)
+  if (!SchemaAST.isUnion(ast)) return () => common
+  const kinds = ast.types.map((kind) => ({
+    holds: Schema.is(Schema.make(kind)),
+    status: HttpApiSchema.getStatusSuccessAST(kind)
+  }))
+  return (answer) => kinds.find(({ holds }) => holds(answer))?.status ?? common
+}
+
 const noPayload: Effect.Effect<undefined> = Effect.succeed(undefined)
 
 /** What goes before a handler and after it. */
@@ -83,14 +94,16 @@ const handle = <R>(endpoint: Definition, handler: Handler<R>) => {
     HttpServerRequest.HttpServerRequest
   > = Option.match(endpoint.payloadSchema, { onNone: () => noPayload, onSome: decodeBody })
   const encode = Schema.encode(endpoint.successSchema)
-  const status = HttpApiSchema.getStatusSuccess(endpoint.successSchema)
+  const statusFor = statusOf(endpoint.successSchema)
   return Effect.gen(function* () {
     const parameters = {
       path: yield* decodePath(yield* HttpLayerRouter.params),
       urlParams: yield* decodeUrlParams(yield* HttpServerRequest.ParsedSearchParams),
       payload: yield* payload
     }
-    const body = yield* Effect.orDie(encode(yield* handler(parameters)))
+    const answer = yield* handler(parameters)
+    const status = statusFor(answer)
+    const body = yield* Effect.orDie(encode(answer))
     return body === undefined
       ? HttpServerResponse.empty({ status })
       : HttpServerResponse.unsafeJson(body, { status, headers: { "cache-control": "no-store" } })

@@ -33,9 +33,23 @@ export const CatalogModel = Schema.Struct({
   /** What a replica claims, and of that what is no KV cache. */
   claim_bytes: Schema.Number,
   weights_bytes: Schema.Number,
+  /** Of the model as a whole; `queued`: it is wanted, and waits for a place or its turn. */
+  state: Schema.Literal("loaded", "loading", "queued", "unloading", "failed", "unloaded"),
+  /** Why it could not be loaded, where that was so. */
+  failure: Schema.NullOr(Schema.String),
   replicas: Schema.Array(ReplicaView)
 })
 export type CatalogModel = typeof CatalogModel.Type
+
+/** A load that nobody waits for. */
+export const ModelLoad = Schema.Struct({
+  object: Schema.Literal("model.load"),
+  /** The model's id. */
+  id: Schema.String,
+  state: CatalogModel.fields.state,
+  /** The path that tells how it stands. */
+  status_url: Schema.String
+})
 
 export const UnloadedModel = Schema.Struct({
   ...CatalogModel.fields,
@@ -64,10 +78,18 @@ export type VersionsView = typeof VersionsView.Type
 
 const path = Schema.Struct({ id: Schema.String })
 
+const Wait = Schema.Literal("true", "false").annotations({ message: () => 'Expected "true" or "false"' })
+
 export const ModelCatalogApi = HttpApiGroup.make("models")
   .add(HttpApiEndpoint.get("list", "/admin/v1/models").addSuccess(CatalogModels))
   .add(HttpApiEndpoint.get("show", "/admin/v1/models/:id").setPath(path).addSuccess(CatalogModel))
-  .add(HttpApiEndpoint.post("load", "/admin/v1/models/:id/load").setPath(path).addSuccess(CatalogModel))
+  .add(
+    HttpApiEndpoint.post("load", "/admin/v1/models/:id/load")
+      .setPath(path)
+      .setUrlParams(Schema.Struct({ wait: Schema.optional(Wait) }))
+      .addSuccess(CatalogModel)
+      .addSuccess(ModelLoad, { status: 202 })
+  )
   .add(HttpApiEndpoint.post("unload", "/admin/v1/models/:id/unload").setPath(path).addSuccess(UnloadedModel))
   .add(HttpApiEndpoint.get("versions", "/admin/v1/models/:id/versions").setPath(path).addSuccess(VersionsView))
   .add(

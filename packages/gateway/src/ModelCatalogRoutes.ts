@@ -4,9 +4,9 @@ import type { ModelVersions } from "@helixflow/runtime/ModelVersions"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { Effect } from "effect"
 import * as AdminRouter from "./AdminRouter.ts"
-import { type CatalogModel, ModelCatalogApi, type VersionsView } from "./ModelCatalogApi.ts"
+import { type CatalogModel, ModelCatalogApi, type ModelLoad, type VersionsView } from "./ModelCatalogApi.ts"
 
-const toView = ({ bundled, folder, keptLoaded, replicas, spec }: CatalogEntry): CatalogModel => ({
+const toView = ({ bundled, failure, folder, keptLoaded, replicas, spec, state }: CatalogEntry): CatalogModel => ({
   id: spec.id,
   object: "model",
   aliases: spec.aliases,
@@ -20,6 +20,8 @@ const toView = ({ bundled, folder, keptLoaded, replicas, spec }: CatalogEntry): 
   policy: spec.policy,
   claim_bytes: spec.claim,
   weights_bytes: spec.weights,
+  state,
+  failure,
   replicas: replicas.map(({ active, device, lastFailure, parts, pid, replica, rss, since, slots, state }) => ({
     id: replica,
     device,
@@ -32,6 +34,13 @@ const toView = ({ bundled, folder, keptLoaded, replicas, spec }: CatalogEntry): 
     rss_bytes: rss,
     last_failure: lastFailure
   }))
+})
+
+const toLoad = ({ spec, state }: CatalogEntry): typeof ModelLoad.Type => ({
+  object: "model.load",
+  id: spec.id,
+  state,
+  status_url: `/admin/v1/models/${encodeURIComponent(spec.id)}`
 })
 
 const toVersions = ({ id, versions }: ModelVersions): VersionsView => ({
@@ -57,11 +66,11 @@ export const layer = AdminRouter.implement(ModelCatalogApi, {
       Effect.flatMap(catalog, (models) => models.find(path.id)),
       toView
     ),
-  load: ({ path }) =>
-    Effect.map(
-      Effect.flatMap(catalog, (models) => models.load(path.id)),
-      toView
-    ),
+  load: ({ path, urlParams }) =>
+    Effect.gen(function* () {
+      const models = yield* catalog
+      return urlParams.wait === "false" ? toLoad(yield* models.startLoad(path.id)) : toView(yield* models.load(path.id))
+    }),
   unload: ({ path }) =>
     Effect.map(
       Effect.flatMap(catalog, (models) => models.unload(path.id)),

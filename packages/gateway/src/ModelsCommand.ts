@@ -8,7 +8,7 @@ import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
 import { Console, Effect } from "effect"
 import { failed } from "./CommandFailure.ts"
 import { type CommandHelp, summary } from "./CommandHelp.ts"
-import { CatalogModel, CatalogModels, UnloadedModel, VersionsView } from "./ModelCatalogApi.ts"
+import { CatalogModel, CatalogModels, ModelLoad, UnloadedModel, VersionsView } from "./ModelCatalogApi.ts"
 import { bytes } from "./PullProgress.ts"
 import { type Model, ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
@@ -36,14 +36,14 @@ const publicRows = (models: ReadonlyArray<Model>) => [
   ...models.map(({ id, task = "-", max_model_len }) => [id, task, max_model_len?.toString() ?? "-"])
 ]
 
-/** Where a model runs, or that it does not. */
-const whereabouts = ({ replicas }: CatalogModel): string =>
+/** Where a model runs, or how it stands with it if it does not. */
+const whereabouts = ({ failure, replicas, state }: CatalogModel): string =>
   replicas
     .map(({ active, device, further_devices, slots, state }) => {
       const devices = [device, ...further_devices].join(" and ")
       return `${state} on ${devices} ${active}/${slots}`
     })
-    .join(", ") || "-"
+    .join(", ") || (state === "unloaded" ? "-" : failure === null ? state : `${state}: ${failure}`)
 
 const catalogRows = (models: ReadonlyArray<CatalogModel>) => [
   ["MODEL", "TASK", "CONTEXT", "MEMORY", "LOADED"],
@@ -75,10 +75,19 @@ const lsCommand = Command.make("ls", { json, ...serverOptions }, ({ json, ...ser
   list(json).pipe(againstServer(server))
 ).pipe(Command.withDescription("List them, as `helixflow models` does."))
 
-const loadCommand = Command.make("load", { model, ...serverOptions }, ({ model, ...server }) =>
+const noWait = Options.boolean("no-wait").pipe(
+  Options.withDescription("Do not wait until it is loaded; `helixflow models` says how it stands.")
+)
+
+const loadCommand = Command.make("load", { model, noWait, ...serverOptions }, ({ model, noWait, ...server }) =>
   Effect.gen(function* () {
     const client = yield* ServerClient
-    const loaded = yield* client.call(HttpClientRequest.post(pathOf(model, "/load")), CatalogModel)
+    const request = HttpClientRequest.post(pathOf(model, "/load"))
+    if (noWait) {
+      const { id, state } = yield* client.call(HttpClientRequest.setUrlParam(request, "wait", "false"), ModelLoad)
+      return yield* Console.log(`${id} is ${state}; \`helixflow models\` says how it goes on.`)
+    }
+    const loaded = yield* client.call(request, CatalogModel)
     yield* Console.log(`${loaded.id} is ${whereabouts(loaded)}`)
   }).pipe(againstServer(server))
 ).pipe(Command.withDescription("Load a model before anyone asks for it."))
@@ -156,7 +165,8 @@ export const modelsHelp: CommandHelp = {
   usage: [
     "models [options]",
     "models show <model>",
-    "models load|unload|rm <model> [options]",
+    "models load <model> [--no-wait] [options]",
+    "models unload|rm <model> [options]",
     "models route <model> [<version>=<share>...] [options]"
   ],
   examples: [
@@ -164,6 +174,7 @@ export const modelsHelp: CommandHelp = {
     ["helixflow models --json", "for scripts"],
     ["helixflow models show helix-demo", "what it is, how good, how it was made"],
     ["helixflow models load org/name", "before anyone asks for it"],
+    ["helixflow models load org/name --no-wait", "and go on at once"],
     ["helixflow models route org/name v1=0.9 v2=0.1", "a tenth of the conversations for the new version"],
     ["helixflow models rm org/name", "what `helixflow pull` fetched"]
   ]

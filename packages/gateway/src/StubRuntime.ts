@@ -266,6 +266,8 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
     folder: `/models/${spec.id}`,
     bundled: false,
     keptLoaded: false,
+    state: "unloaded",
+    failure: null,
     replicas: []
   })
   const findEntry = (name: string) => Effect.map(model(name), entry)
@@ -338,6 +340,7 @@ export const layer = (overrides: Partial<StubOptions> = {}): Layer.Layer<Runtime
       list: Effect.succeed({ models: models.map(entry), refused: [] }),
       find: findEntry,
       load: findEntry,
+      startLoad: findEntry,
       unload: (name) => Effect.map(findEntry(name), (entry) => ({ entry, freed: 0 })),
       versions: (name) => new ModelNotFound({ model: name }),
       weigh: (name) => new ModelNotFound({ model: name }),

@@ -11,6 +11,7 @@ import {
 } from "@helixflow/schema/Errors"
 import { type ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
+import type { FleetSnapshot } from "@helixflow/schema/Scheduling"
 import type { SessionError } from "@helixflow/schema/SessionActor"
 import { type Context, Effect, Option } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
@@ -18,6 +19,11 @@ import { type Directory, schedulerId } from "./Directory.ts"
 import * as Machine from "./Machine.ts"
 import type { ModelStore, RefusedModel } from "./ModelStore.ts"
 import type { ModelVersions, Weights } from "./ModelVersions.ts"
+import * as OperatorLoads from "./OperatorLoads.ts"
+import type { StoredModel } from "./StoredModel.ts"
+
+/** How it stands with a model as a whole, whatever the number of its replicas: the best of what applies. */
+export type ModelState = "loaded" | "loading" | "queued" | "unloading" | "failed" | "unloaded"
 
 export interface CatalogEntry {
   readonly spec: ModelSpec
@@ -27,6 +33,9 @@ export interface CatalogEntry {
   readonly bundled: boolean
   /** Whether it is loaded whenever it is not. */
   readonly keptLoaded: boolean
+  readonly state: ModelState
+  /** Why it failed, where it has. */
+  readonly failure: string | null
   readonly replicas: ReadonlyArray<ReplicaStatus>
 }
 
@@ -48,6 +57,8 @@ export interface Catalog {
   readonly find: (name: string) => Effect.Effect<CatalogEntry, ModelNotFound | LoadFailed | ActorUnreachable>
   /** Succeeds when a replica is ready, at once if one is. Others may leave to make room for it. */
   readonly load: (name: string) => Effect.Effect<CatalogEntry, LoadError>
+  /** Begins to load it and succeeds at once: its state tells how it goes on. Whoever leaves meanwhile, the load stays; unloading gives it up. */
+  readonly startLoad: (name: string) => Effect.Effect<CatalogEntry, ModelNotFound | LoadFailed | ActorUnreachable>
   /** Succeeds when the model's processes are gone. Requests that run are waited for; a later request loads it again. */
   readonly unload: (name: string) => Effect.Effect<Unloaded, ModelNotFound | LoadFailed | ModelInUse | ActorUnreachable>
   /** The versions that a name stands for, with the share of conversations that each has. */
@@ -78,21 +89,54 @@ const isBelow = (folder: string, parent: string): boolean => {
 
 const isBundled = (folder: string): boolean => Option.exists(bundledModelsDir(), (parent) => isBelow(folder, parent))
 
-export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalog => {
+/** What is known of a model besides its replicas. */
+interface Standing {
+  readonly isWanted: boolean
+  readonly failure: string | null
+}
+
+const stateOf = (
+  replicas: ReadonlyArray<ReplicaStatus>,
+  { failure, isWanted }: Standing
+): Pick<CatalogEntry, "state" | "failure"> => {
+  const has = (wanted: ReplicaStatus["state"]) => replicas.some(({ state }) => state === wanted)
+  const of = (state: ModelState) => ({ state, failure: null })
+  if (has("ready")) return of("loaded")
+  if (has("loading")) return of("loading")
+  if (isWanted) return of("queued")
+  if (has("draining")) return of("unloading")
+  const reason = replicas.find(({ state }) => state === "failed")?.lastFailure ?? failure
+  return has("failed") || reason !== null ? { state: "failed", failure: reason } : of("unloaded")
+}
+
+export const make = Effect.fnUntraced(function* ({ defaultModel, directory, store }: CatalogOptions) {
   const scheduler = directory.scheduler.find(schedulerId)
   const isKept = (model: ModelId) => Option.exists(defaultModel, ({ id }) => id === model)
-  let loads = 0
+  let asked = 0
 
-  const replicas = Effect.map(
-    Effect.flatMap(scheduler, (actor) => actor.View()),
-    (view) => view.replicas.filter(({ state }) => state !== "absent")
-  )
-  const find: Catalog["find"] = (name) =>
-    Effect.gen(function* () {
-      const { folder, spec } = yield* store.find(name)
-      const own = (yield* replicas).filter(({ model }) => model === spec.id)
-      return { spec, folder, bundled: isBundled(folder), keptLoaded: isKept(spec.id), replicas: own }
+  const loads: OperatorLoads.OperatorLoads<LoadError> = yield* OperatorLoads.make((model: ModelId) =>
+    Effect.flatMap(scheduler, (actor) => {
+      const request = RequestId.make(`load-${++asked}/${model}`)
+      return Effect.acquireUseRelease(
+        Effect.interruptible(actor.Place({ request, model, not: [], timeoutMillis: loadTimeoutMillis })),
+        () => Effect.void,
+        () => Effect.ignoreLogged(actor.Complete({ reservation: ReservationId.make(request) }))
+      )
     })
+  )
+
+  const view = Effect.flatMap(scheduler, (actor) => actor.View())
+  const entryOf = ({ folder, spec }: StoredModel, { replicas, waiting }: FleetSnapshot): CatalogEntry => {
+    const own = replicas.filter(({ model, state }) => model === spec.id && state !== "absent")
+    const standing = {
+      isWanted: loads.isPending(spec.id) || waiting.some(({ model }) => model === spec.id),
+      failure: loads.failureOf(spec.id)
+    }
+    const bundled = isBundled(folder)
+    return { spec, folder, bundled, keptLoaded: isKept(spec.id), ...stateOf(own, standing), replicas: own }
+  }
+  const find: Catalog["find"] = (name) =>
+    Effect.flatMap(store.find(name), (stored) => Effect.map(view, (fleet) => entryOf(stored, fleet)))
 
   const unload: Catalog["unload"] = (name) =>
     Effect.gen(function* () {
@@ -100,6 +144,7 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
       if (isKept(spec.id)) {
         return yield* new ModelInUse({ model: spec.id, reason: "it is the default model, which is kept loaded" })
       }
+      yield* loads.cancel(spec.id)
       const actor = yield* scheduler
       const pids = (yield* find(name)).replicas.flatMap(({ pid }) => pid ?? [])
       const before = Machine.processGroups(pids)
@@ -115,23 +160,25 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
       return { entry: yield* find(name), freed }
     })
 
-  return {
+  const catalog: Catalog = {
     list: Effect.gen(function* () {
       yield* store.refresh
-      const models = yield* Effect.forEach(yield* store.models, ({ id }) => Effect.option(find(id)))
-      return { models: models.flatMap(Option.toArray), refused: yield* store.refused }
+      const fleet = yield* view
+      const stored = yield* Effect.forEach(yield* store.models, ({ id }) => Effect.option(store.find(id)))
+      const models = stored.flatMap(Option.toArray).map((model) => entryOf(model, fleet))
+      return { models, refused: yield* store.refused }
     }),
     find,
     load: (name) =>
       Effect.gen(function* () {
         const { spec } = yield* store.find(name)
-        const actor = yield* scheduler
-        const request = RequestId.make(`load-${++loads}/${spec.id}`)
-        yield* Effect.acquireUseRelease(
-          Effect.interruptible(actor.Place({ request, model: spec.id, not: [], timeoutMillis: loadTimeoutMillis })),
-          () => Effect.void,
-          () => Effect.ignoreLogged(actor.Complete({ reservation: ReservationId.make(request) }))
-        )
+        yield* loads.await(spec.id)
+        return yield* find(name)
+      }),
+    startLoad: (name) =>
+      Effect.gen(function* () {
+        const { spec } = yield* store.find(name)
+        yield* loads.start(spec.id)
         return yield* find(name)
       }),
     unload,
@@ -146,7 +193,8 @@ export const make = ({ defaultModel, directory, store }: CatalogOptions): Catalo
         yield* store.look
       })
   }
-}
+  return catalog
+})
 
 /** Bytes that processes have, each with its group; null where there are some and none can be read. */
 const memoryOf = (groups: ReturnType<typeof Machine.processGroups>): number | null => {

@@ -92,7 +92,7 @@ export class Runtime extends Context.Tag("@helixflow/runtime/Runtime")<
   }
 >() {
   /** Everything below HTTP on this machine, configured by the environment. Workers end with the scope. Keeps no sessions. */
-  static readonly layer = Layer.effect(
+  static readonly layer = Layer.scoped(
     this,
     Effect.suspend(() => Effect.flatMap(host, (hosted) => make(hosted, null)))
   ).pipe(
@@ -170,6 +170,7 @@ const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Session
   const store = yield* ModelStore
   const scheduler = directory.scheduler.find(schedulerId)
   const model = (name: string, key?: () => string) => Effect.map(store.find(name, key), ({ spec }) => spec)
+  const catalog = yield* Catalog.make({ store, directory, defaultModel })
   let questions = 0
 
   /** A session for a single question. */
@@ -201,7 +202,7 @@ const make = Effect.fnUntraced(function* (openSession: Hosted, sessions: Session
     model,
     versioned: store.versioned,
     connect: ServedPlace.make({ scheduler, replica: directory.replicas.find, store }),
-    catalog: Catalog.make({ store, directory, defaultModel }),
+    catalog,
     generate: (session, request) =>
       Effect.flatMap(openSession(session), (actor) => StreamMailbox.fromStream(actor.Ask(request))),
     sessions,
