@@ -1,0 +1,24 @@
+import { defineConfig } from "vitest/config"
+
+/** Their tests start nothing and share nothing but code, so that it is loaded and compiled once for all of a package's files. */
+const pure = ["schema", "scheduler"]
+
+export default defineConfig({
+  test: {
+    // The two pools run beside each other: what starts processes waits for them half of the time.
+    poolOptions: { threads: { isolate: false, singleThread: true } },
+    projects: [...pure, "runtime", "gateway"].map((name) => ({
+      resolve: { conditions: ["source"] },
+      ssr: { resolve: { conditions: ["source"] } },
+      test: {
+        name,
+        root: `packages/${name}`,
+        include: ["test/**/*.test.ts"],
+        pool: pure.includes(name) ? "threads" : "forks",
+        // A bound for what hangs, not a measure of speed: tests start real processes, on machines that are busy too.
+        testTimeout: 60_000,
+        hookTimeout: 60_000
+      }
+    }))
+  }
+})
