@@ -2,7 +2,6 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, layer } from "@effect/vitest"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { Attribute } from "@helixflow/runtime/Telemetry"
@@ -10,6 +9,7 @@ import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
 import * as WorkerEntry from "@helixflow/runtime/WorkerEntry"
 import { ConfigProvider, Effect, Layer, Logger } from "effect"
 import { afterAll, vi } from "vitest"
+import { compiled } from "../../runtime/test/compiled.ts"
 import { poison, swiftPoison } from "../../runtime/test/poison.ts"
 import { recordingTracer } from "./RecordingTracer.ts"
 import * as StubGateway from "./StubGateway.ts"
@@ -24,15 +24,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const { tracer, ended } = recordingTracer()
 
+const worker = await compiled("./poisonWorker.ts")
+
 /** A gateway on workers that die of the poison. */
 const poisonable = (name: string, variables: Readonly<Record<string, string>> = {}) => {
   const runtime = Runtime.layer.pipe(
-    Layer.provide(
-      Layer.succeed(WorkerEntry.WorkerProgram, {
-        path: fileURLToPath(new URL("../../runtime/test/poisonWorker.ts", import.meta.url)),
-        execArgv: WorkerEntry.resolve().execArgv
-      })
-    ),
+    Layer.provide(Layer.succeed(WorkerEntry.WorkerProgram, worker)),
     Layer.provide(
       Layer.setConfigProvider(
         ConfigProvider.fromMap(

@@ -6,9 +6,9 @@ import { Context, Effect, Fiber, Layer, Schedule } from "effect"
 import { vi } from "vitest"
 import { PROCESSOR } from "../src/ExecutionProvider.ts"
 import { wordShareWeights, writeTinyClassifierModel } from "../src/TestClassifiers.ts"
-import * as WorkerEntry from "../src/WorkerEntry.ts"
 import * as WorkerProcess from "../src/WorkerProcess.ts"
 import { pair } from "./classifierSuite.ts"
+import { compiled } from "./compiled.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 // processes are started from source, which takes seconds on a busy machine
@@ -19,7 +19,7 @@ writeTinyClassifierModel(path.join(root, "reranker"), { weights: wordShareWeight
 
 const spawn = WorkerProcess.spawn({
   replica: makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("tiny"), 0),
-  entry: WorkerEntry.resolve(),
+  entry: await compiled(),
   socketDir: root,
   records: path.join(root, "workers"),
   liveness: { freezeMillis: 20_000, stepMillis: 20_000 }

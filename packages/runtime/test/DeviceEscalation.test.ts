@@ -12,6 +12,7 @@ import { Runtime } from "../src/Runtime.ts"
 import type { TreeNode } from "../src/SupervisionTree.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
 import { breakDevice, mendDevice } from "./brokenDevice.ts"
+import { compiled } from "./compiled.ts"
 import { runtimeWith } from "./runtimeWith.ts"
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
@@ -26,7 +27,7 @@ for (const name of names) {
 }
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const runtime = runtimeWith("./brokenDeviceWorker.ts", {
+const runtime = runtimeWith(await compiled("./brokenDeviceWorker.ts"), {
   HELIX_MODELS_DIR: models,
   HELIX_DATA_DIR: join(folder, "data"),
   HELIX_DEVICES: "cpu:0,cpu:1",

@@ -1,5 +1,4 @@
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
 import { it as itEffect } from "@effect/vitest"
 import { DeviceId, ModelId, makeReplicaId } from "@helixflow/schema/Ids"
 import { Effect } from "effect"
@@ -7,8 +6,8 @@ import { describe, expect, it } from "vitest"
 import { PROCESSOR } from "../src/ExecutionProvider.ts"
 import { bytesInVain } from "../src/MemoryFailure.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
-import * as WorkerEntry from "../src/WorkerEntry.ts"
 import * as WorkerProcess from "../src/WorkerProcess.ts"
+import { compiled } from "./compiled.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 describe("a load's failure", () => {
@@ -34,7 +33,7 @@ describe("a load's failure", () => {
 })
 
 const root = temporaryFolder()
-const { execArgv } = WorkerEntry.resolve()
+const entry = await compiled("./crampedWorker.ts")
 
 itEffect.scopedLive(
   "a worker that can't get the memory that its model takes says how much it had",
@@ -44,7 +43,7 @@ itEffect.scopedLive(
       writeTinyChatModel(folder, { hidden_size: 512, intermediate_size: 16_384, num_hidden_layers: 2 })
       const { client } = yield* WorkerProcess.spawn({
         replica: makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("large"), 0),
-        entry: { path: fileURLToPath(new URL("./crampedWorker.ts", import.meta.url)), execArgv },
+        entry,
         socketDir: root,
         records: path.join(root, "workers"),
         liveness: { freezeMillis: 5_000, stepMillis: 60_000 }

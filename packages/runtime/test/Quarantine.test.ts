@@ -10,6 +10,7 @@ import { afterAll, vi } from "vitest"
 import * as Quarantine from "../src/Quarantine.ts"
 import { Runtime } from "../src/Runtime.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
+import { compiled } from "./compiled.ts"
 import { poison } from "./poison.ts"
 import { runtimeWith } from "./runtimeWith.ts"
 
@@ -61,7 +62,7 @@ const models = mkdtempSync(join(tmpdir(), "helix-poison-"))
 writeTinyChatModel(join(models, "helix-demo"))
 afterAll(() => rmSync(models, { recursive: true, force: true }))
 
-const poisonable = runtimeWith("./poisonWorker.ts", {
+const poisonable = runtimeWith(await compiled("./poisonWorker.ts"), {
   HELIX_MODELS_DIR: models,
   HELIX_DATA_DIR: join(models, "data")
 })

@@ -11,6 +11,7 @@ import { Effect, Mailbox, Stream } from "effect"
 import { afterAll, vi } from "vitest"
 import { Runtime } from "../src/Runtime.ts"
 import { writeJson, writeTinyChatModel } from "../src/TestModels.ts"
+import { compiled } from "./compiled.ts"
 import { runtimeWith } from "./runtimeWith.ts"
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
@@ -33,7 +34,10 @@ for (const [name, afterTokens] of [
   writeTinyChatModel(successor, newWeights)
 }
 
-const runtime = runtimeWith("./replacingWorker.ts", { HELIX_MODELS_DIR: models, HELIX_DATA_DIR: join(root, "data") })
+const runtime = runtimeWith(await compiled("./replacingWorker.ts"), {
+  HELIX_MODELS_DIR: models,
+  HELIX_DATA_DIR: join(root, "data")
+})
 
 let sessions = 0
 

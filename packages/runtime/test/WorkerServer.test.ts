@@ -18,21 +18,21 @@ import { vi } from "vitest"
 import { PROCESSOR } from "../src/ExecutionProvider.ts"
 import { revisionOf } from "../src/ModelRevision.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
-import * as WorkerEntry from "../src/WorkerEntry.ts"
 import * as WorkerProcess from "../src/WorkerProcess.ts"
+import { compiled } from "./compiled.ts"
 import { sequence, stopping } from "./engineSuite.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
-// processes are started from source, which takes seconds on a busy machine
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const root = temporaryFolder()
 writeTinyChatModel(path.join(root, "chat"))
 writeTinyEmbeddingModel(path.join(root, "embed"))
 
+const entry = await compiled()
 const spawn = WorkerProcess.spawn({
   replica: makeReplicaId(DeviceId.make("local/cpu:0"), ModelId.make("tiny"), 0),
-  entry: WorkerEntry.resolve(),
+  entry,
   socketDir: root,
   records: path.join(root, "workers"),
   liveness: { freezeMillis: 500, stepMillis: 20_000 }
@@ -141,8 +141,7 @@ describe("a worker process", () => {
   it.live("ends with its parent, and leaves no socket behind", () =>
     Effect.promise(async () => {
       const socket = path.join(root, "orphan.sock")
-      const { path: program, execArgv } = WorkerEntry.resolve()
-      const child = fork(program, [socket], { execArgv: [...execArgv] })
+      const child = fork(entry.path, [socket])
       await once(child, "message")
       expect(fs.existsSync(socket)).toBe(true)
       child.disconnect()
