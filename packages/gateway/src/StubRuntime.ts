@@ -4,7 +4,7 @@
  */
 import type { CatalogEntry } from "@helixflow/runtime/Catalog"
 import { Runtime } from "@helixflow/runtime/Runtime"
-import { type ClassificationInput, Classifications } from "@helixflow/schema/Classification"
+import { Classifications } from "@helixflow/schema/Classification"
 import {
   ContextLengthExceeded,
   EngineFailed,
@@ -14,34 +14,28 @@ import {
   TaskNotSupported,
   TreePlaceNotFound
 } from "@helixflow/schema/Errors"
-import {
-  Embeddings,
-  type GenerationRequest,
-  type Prompt,
-  SamplingDefaults,
-  TokenLogprob,
-  TopLogprob,
-  Usage
-} from "@helixflow/schema/Generation"
-import { Bytes, ModelId, type SessionId, TokenId } from "@helixflow/schema/Ids"
+import { Embeddings, type GenerationRequest, SamplingDefaults, Usage } from "@helixflow/schema/Generation"
+import { Bytes, ModelId, type SessionId } from "@helixflow/schema/Ids"
 import { ModelSpec } from "@helixflow/schema/Model"
 import { Explanation, FleetSnapshot } from "@helixflow/schema/Scheduling"
-import {
-  Completed,
-  Delta,
-  type SessionError,
-  type SessionEvent,
-  Started,
-  Waiting
-} from "@helixflow/schema/SessionActor"
+import { Completed, type SessionError, type SessionEvent, Started, Waiting } from "@helixflow/schema/SessionActor"
 import { Context, Effect, Layer, Mailbox, Ref, Scope } from "effect"
+import {
+  choiceOf,
+  deltasOf,
+  embed,
+  promptTokens,
+  readText,
+  type StubLengths,
+  shareOf,
+  textOf,
+  tokensOf,
+  wordOf
+} from "./StubAnswers.ts"
 
-export interface StubOptions {
-  /** Tokens of a completion whose length the request leaves open. */
-  readonly tokens: number
+export interface StubOptions extends StubLengths {
   /** Tokens per event. */
   readonly tokensPerDelta: number
-  readonly context: number
   readonly dimensions: number
   /** What readiness waits for, for ever. */
   readonly waitingFor: ReadonlyArray<string>
@@ -108,137 +102,6 @@ const spec = (
     labels,
     created
   })
-
-const words = [
-  "the",
-  "quick",
-  "brown",
-  "fox",
-  "jumps",
-  "over",
-  "a",
-  "lazy",
-  "dog",
-  "—",
-  "naïve",
-  "日本",
-  "🙂",
-  "and",
-  "so",
-  "on"
-]
-
-/** The word of a token id: any id has one, so that every prompt can be written back. */
-const wordOf = (token: number): string => `${words[token % words.length]} `
-
-/** A token per four UTF-16 units. */
-const tokensOf = (text: string): Array<TokenId> =>
-  Array.from({ length: Math.ceil(text.length / 4) }, (_, i) => TokenId.make(text.charCodeAt(i * 4) % 1000))
-
-const textOf = (prompt: Prompt): string => {
-  switch (prompt._tag) {
-    case "Chat":
-      return prompt.messages.map(({ role, content }) => `${role}: ${content}\n`).join("")
-    case "Text":
-      return prompt.promptName === undefined ? prompt.text : `${prompt.promptName}: ${prompt.text}`
-    case "Tokens":
-      return prompt.tokens.map(wordOf).join("")
-  }
-}
-
-const promptTokens = (prompt: Prompt): Array<TokenId> =>
-  prompt._tag === "Tokens" ? [...prompt.tokens] : tokensOf(textOf(prompt))
-
-const logprobOf = (token: TokenId, top: number): TokenLogprob => {
-  const alternatives = Array.from({ length: top }, (_, rank) => {
-    const id = TokenId.make(token + rank)
-    return TopLogprob.make({ token: id, text: wordOf(id), bytes: bytesOf(wordOf(id)), logprob: -0.5 - rank })
-  })
-  const text = wordOf(token)
-  return TokenLogprob.make({ token, text, bytes: bytesOf(text), logprob: -0.5, top: alternatives })
-}
-
-const bytesOf = (text: string): Array<number> => [...Buffer.from(text)]
-
-interface Choice {
-  readonly tokens: ReadonlyArray<TokenId>
-  readonly finish: "stop" | "length"
-}
-
-/** Greedy requests depend on the prompt alone, others on the seed and the choice too. */
-const choiceOf = (
-  request: GenerationRequest,
-  prompt: ReadonlyArray<TokenId>,
-  index: number,
-  options: StubOptions
-): Choice => {
-  const greedy = request.sampling.temperature === 0
-  const start = prompt.reduce((sum, token) => sum + token, greedy ? 0 : Math.abs(request.sampling.seed % 1000) + index)
-  const { maxTokens } = request.stopping
-  const length = Math.min(maxTokens ?? options.tokens, options.context - prompt.length)
-  const tokens: Array<TokenId> = []
-  let text = ""
-  for (let i = 0; i < length; i++) {
-    const token = TokenId.make((start + i) % 1000)
-    if (request.stopping.stopTokenIds.includes(token)) return { tokens, finish: "stop" }
-    text += wordOf(token)
-    if (request.stopping.stop.some((stop) => text.includes(stop))) return { tokens, finish: "stop" }
-    tokens.push(token)
-  }
-  return { tokens, finish: maxTokens === null || maxTokens > length ? "stop" : "length" }
-}
-
-/** Deltas of all choices in turn, as a batch computes them. */
-function* deltasOf(choices: ReadonlyArray<Choice>, logprobs: number | null, chunk: number): Generator<Delta> {
-  const longest = Math.max(1, ...choices.map((choice) => choice.tokens.length))
-  let seq = 1
-  for (let from = 0; from < longest; from += chunk) {
-    for (const [index, { tokens, finish }] of choices.entries()) {
-      if (from > 0 && from >= tokens.length) continue
-      const some = tokens.slice(from, from + chunk)
-      yield new Delta(
-        {
-          seq: seq++,
-          choice: index,
-          text: some.map(wordOf).join(""),
-          tokens: some,
-          logprobs: logprobs === null ? null : some.map((token) => logprobOf(token, logprobs)),
-          finish: from + chunk >= tokens.length ? finish : null
-        },
-        { disableValidation: true }
-      )
-    }
-  }
-}
-
-/** A unit vector that depends on the text. */
-const embed = (text: string, dimensions: number): Uint8Array => {
-  const vector = Float32Array.from(
-    { length: dimensions },
-    (_, i) => 1 + (text.charCodeAt(i % Math.max(1, text.length)) || 0)
-  )
-  const norm = Math.hypot(...vector)
-  return new Uint8Array(vector.map((element) => element / norm).buffer)
-}
-
-/** What is read, as one text. */
-const readText = (input: ClassificationInput): string => {
-  switch (input._tag) {
-    case "Text":
-      return input.text
-    case "Pair":
-      return `${input.first} ${input.second}`
-    case "Tokens":
-      return input.tokens.map(wordOf).join("")
-  }
-}
-
-/** Of a pair: the share of the first text's words that are in the second. Of others: a share that depends on the text. */
-const shareOf = (input: ClassificationInput): number => {
-  const wanted = (input._tag === "Pair" ? input.first : readText(input)).split(/\s+/)
-  const found = input._tag === "Pair" ? input.second.split(/\s+/) : words
-  return wanted.filter((word) => found.includes(word)).length / wanted.length
-}
 
 /** The stub's tree is its node alone. */
 const nowhere = (place: string) => Effect.fail(new TreePlaceNotFound({ place }))
