@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { join } from "node:path"
 import { Effect, type Scope } from "effect"
+import { listening } from "./listening.ts"
 
 export interface HubRequest {
   readonly path: string
@@ -92,20 +93,9 @@ export const hubServer = (folder: string): Effect.Effect<Hub, never, Scope.Scope
       return response
     }
     const server = createServer(answer)
-    yield* Effect.acquireRelease(
-      Effect.async<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.closeAllConnections()
-          server.close()
-        })
-    )
-    const address = server.address()
-    const port = address !== null && typeof address === "object" ? address.port : 0
+    const url = yield* listening(server)
     return {
-      url: `http://127.0.0.1:${port}`,
+      url,
       requests,
       received: (bytes) => {
         if (stopped?.at === bytes) stopped.response.destroy()

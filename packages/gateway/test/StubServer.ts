@@ -1,6 +1,7 @@
 /** A server of the API's outer form whose answers a test decides: what the command line does with answers, good and bad. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { Effect, type Scope } from "effect"
+import { listening } from "./listening.ts"
 
 export interface StubRequest {
   readonly url: string | undefined
@@ -30,19 +31,8 @@ export const stubServer = (
         answer(stubRequest, response)
       })
     })
-    yield* Effect.acquireRelease(
-      Effect.async<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.closeAllConnections()
-          server.close()
-        })
-    )
-    const address = server.address()
-    const port = address !== null && typeof address === "object" ? address.port : 0
-    return { url: `http://127.0.0.1:${port}`, requests }
+    const url = yield* listening(server)
+    return { url, requests }
   })
 
 const json = (status: number, body: unknown) => (_: StubRequest, response: ServerResponse) => {
