@@ -9,6 +9,7 @@ import { Placement } from "@helixflow/schema/Scheduling"
 import { Clock, Deferred, Effect, Exit, FiberId, Option } from "effect"
 import * as FleetView from "./FleetView.ts"
 import * as Placing from "./Placing.ts"
+import type * as Queue from "./Queue.ts"
 import type { SchedulerCell } from "./SchedulerCell.ts"
 import { emit, type Grant, heldBy, millis, type Refusal, reservationOf, type Slot, slotOf } from "./SchedulerState.ts"
 import * as Slots from "./Slots.ts"
@@ -83,7 +84,7 @@ export const make = (cell: SchedulerCell) => {
     )
 
   /** Waits for the ticket's answer. Interrupted, it leaves the queue, or gives up what was granted at that moment. */
-  const wait = (arrival: Placing.Arrival, ticket: number, restore: Restore): Effect.Effect<Grant, Refusal> => {
+  const wait = (arrival: Queue.Arrival, ticket: number, restore: Restore): Effect.Effect<Grant, Refusal> => {
     const answer = cell.answerTo(ticket)
     const giveUpGranted = Effect.flatMap(Deferred.poll(answer), (granted) =>
       Option.isNone(granted)
@@ -98,7 +99,7 @@ export const make = (cell: SchedulerCell) => {
   }
 
   const grantOf = (
-    arrival: Placing.Arrival,
+    arrival: Queue.Arrival,
     arrived: Placing.Arrived,
     restore: Restore
   ): Effect.Effect<Grant, Refusal> => {
@@ -119,7 +120,7 @@ export const make = (cell: SchedulerCell) => {
 
   /** From an arrival's first answer to the placement, over as many slots as it takes until one can be had. */
   const follow = (
-    arrival: Placing.Arrival,
+    arrival: Queue.Arrival,
     arrived: Placing.Arrived,
     restore: Restore
   ): Effect.Effect<Placement, Refusal> =>

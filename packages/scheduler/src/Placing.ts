@@ -1,5 +1,3 @@
-/** Requests on their way to a place: arrival, the queue, and what they are told if they get none. */
-import type { Caller } from "@helixflow/schema/Caller"
 import {
   type LoadFailed,
   ModelNotFound,
@@ -9,7 +7,7 @@ import {
   ShuttingDown,
   TenantQueueFull
 } from "@helixflow/schema/Errors"
-import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
+import type { ModelId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashMap } from "effect"
 import * as Decide from "./Decide.ts"
@@ -32,29 +30,13 @@ import {
 } from "./SchedulerState.ts"
 import { assign } from "./Slots.ts"
 
-/** A request as it asks for a place. */
-export interface Arrival {
-  readonly request: RequestId
-  readonly model: ModelId
-  readonly caller: Caller
-  readonly not: ReadonlyArray<ReplicaId>
-  readonly since: number
-  readonly deadline: number
-  /** What the request has in common with others that had better go to the same replica. */
-  readonly affinity?: string | null
-  /** The replica that requests of its kind were on last. */
-  readonly prefer?: ReplicaId | null
-  /** The only revision of the model that it can go on with. */
-  readonly revision?: string | null
-}
-
 /** What became of an arrival: an answer at once, or a place in the queue. */
 export type Arrived = Step & { readonly answer: Grant | Refuse | { readonly _tag: "Queued"; readonly ticket: number } }
 
-const rejected = ({ request, model }: Arrival, error: Refusal, now: number): Command =>
+const rejected = ({ request, model }: Queue.Arrival, error: Refusal, now: number): Command =>
   emit({ _tag: "Rejected", at: millis(now), request, model, reason: error.message })
 
-export const refuse = (ticket: number, arrival: Arrival, error: Refusal, now: number): ReadonlyArray<Command> => [
+export const refuse = (ticket: number, arrival: Queue.Arrival, error: Refusal, now: number): ReadonlyArray<Command> => [
   { _tag: "Refuse", ticket, error },
   rejected(arrival, error, now)
 ]
@@ -79,16 +61,16 @@ export const refusal = (
 export const queryOf = (
   state: SchedulerState,
   spec: ModelSpec,
-  { affinity = null, deadline, not, prefer = null, revision = null, since }: Arrival
+  { affinity = null, deadline, not, prefer = null, revision = null, since }: Queue.Arrival
 ): Decide.Query => ({ spec, not, since, deadline, affinity, prefer, revision, wanted: Queue.isWanted(state.queue) })
 
 /** Whether what is decided for it says nothing of who comes behind: it takes fewer replicas than others. */
-export const isParticular = ({ not, revision = null }: Arrival): boolean => not.length > 0 || revision !== null
+export const isParticular = ({ not, revision = null }: Queue.Arrival): boolean => not.length > 0 || revision !== null
 
 /** What a request is told that the queue has no room for. Computed for each that is refused, so it must cost next to nothing. */
 const overloaded = (
   state: SchedulerState,
-  { model }: Arrival,
+  { model }: Queue.Arrival,
   { limit, of }: { readonly limit: number; readonly of: "model" | "tenant" },
   now: number
 ): QueueFull | TenantQueueFull => {
@@ -102,7 +84,7 @@ const overloaded = (
  * A request asks for a place. It is answered at once when a replica is ready and nobody waits before it; otherwise it waits in its
  * model's lane, and the caller lets the scheduler `advance`.
  */
-export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Arrived => {
+export const arrive = (state: SchedulerState, arrival: Queue.Arrival, now: number): Arrived => {
   const ticket = state.nextTicket
   const { affinity = null, caller, deadline, model, not, prefer = null, request, revision = null } = arrival
   const timeoutMillis = Math.max(0, deadline - now)
@@ -127,7 +109,7 @@ export const arrive = (state: SchedulerState, arrival: Arrival, now: number): Ar
 }
 
 /** The slot that was granted could not be had: its replica is passed over a while, the request has its old turn again. */
-export const returnToQueue = (state: SchedulerState, arrival: Arrival, grant: Grant, now: number): Arrived => {
+export const returnToQueue = (state: SchedulerState, arrival: Queue.Arrival, grant: Grant, now: number): Arrived => {
   const heldUntil = now + state.options.hold
   const view = FleetChange.updateReplica(state.view, grant.slot.replica, () => ({ heldUntil }))
   return join({ ...state, view }, arrival, grant.ticket, "returning", now)
@@ -135,7 +117,7 @@ export const returnToQueue = (state: SchedulerState, arrival: Arrival, grant: Gr
 
 const join = (
   state: SchedulerState,
-  arrival: Arrival,
+  arrival: Queue.Arrival,
   ticket: number,
   comes: "new" | "returning",
   now: number
@@ -185,7 +167,7 @@ const join = (
 /** The request gave up its wait. */
 export const withdraw = (
   state: SchedulerState,
-  { model, request }: Pick<Arrival, "model" | "request">,
+  { model, request }: Pick<Queue.Arrival, "model" | "request">,
   ticket: number,
   now: number
 ): Step => ({

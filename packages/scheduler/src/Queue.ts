@@ -19,9 +19,8 @@ import type { ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import { HashMap, Option } from "effect"
 import * as FairShare from "./FairShare.ts"
 
-export interface Waiting {
-  /** Names the wait; grows with arrival, so that one who returns takes its old place in the lane. */
-  readonly ticket: number
+/** A request as it asks for a place. */
+export interface Arrival {
   readonly request: RequestId
   readonly model: ModelId
   readonly caller: Caller
@@ -36,6 +35,11 @@ export interface Waiting {
   readonly prefer?: ReplicaId | null
   /** The only revision of the model that it can go on with. */
   readonly revision?: string | null
+}
+
+export interface Waiting extends Arrival {
+  /** Names the wait; grows with arrival, so that one who returns takes its old place in the lane. */
+  readonly ticket: number
 }
 
 export interface QueueLimits {

@@ -28,6 +28,7 @@ import * as FleetView from "./FleetView.ts"
 import * as Loading from "./Loading.ts"
 import * as LoadJob from "./LoadJob.ts"
 import * as Placing from "./Placing.ts"
+import type * as Queue from "./Queue.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
 import type { Command, Grant, LoadPlan, Refusal, SchedulerState, Step } from "./SchedulerState.ts"
 import * as State from "./SchedulerState.ts"
@@ -49,7 +50,7 @@ export interface SchedulerCell {
   /** Sleeps until time alone may change something. */
   readonly wakeInTime: (now: number) => void
   /** Leaves the queue; the ticket needs no answer any more. */
-  readonly withdraw: (arrival: Placing.Arrival, ticket: number) => Effect.Effect<void>
+  readonly withdraw: (arrival: Queue.Arrival, ticket: number) => Effect.Effect<void>
   /** Takes over what the fleet's models are now. */
   readonly refreshModels: Effect.Effect<void>
   /** Carries a command out; returns at once. */

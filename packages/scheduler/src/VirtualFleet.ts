@@ -12,6 +12,7 @@ import { HashMap } from "effect"
 import * as FleetView from "./FleetView.ts"
 import * as News from "./News.ts"
 import * as Placing from "./Placing.ts"
+import type * as Queue from "./Queue.ts"
 import * as State from "./SchedulerState.ts"
 import * as Slots from "./Slots.ts"
 import { lastOrder, VirtualCore } from "./VirtualCore.ts"
@@ -25,7 +26,7 @@ const gathering = 5
 /** A request that waits, or has a place. */
 interface Open {
   readonly arrival: Arrival
-  readonly asked: Placing.Arrival
+  readonly asked: Queue.Arrival
   /** A device is being asked for its place. */
   binding: State.Grant | undefined
   placed: Placement | undefined
