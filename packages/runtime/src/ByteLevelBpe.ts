@@ -2,6 +2,7 @@
  * The parts of a byte-level BPE tokenizer (GPT-2's kind) that do not depend on training: the alphabet that stands for the 256
  * bytes, and the `tokenizer.json` around a vocabulary and its merges.
  */
+import { head } from "./TokenizerJson.ts"
 
 /** Bytes that print as themselves: everything in Latin-1 but control characters, the space and the soft hyphen. */
 const printable = (byte: number): boolean =>
@@ -35,18 +36,7 @@ export interface ByteLevelVocabulary {
 /** The vocabulary as a Hugging Face `tokenizer.json`. Digits are tokens of their own, so that numbers keep their places. */
 export function tokenizerJson({ merges, specials, tokens, wholeWords = false }: ByteLevelVocabulary): object {
   return {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: specials.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true
-    })),
+    ...head({ specials }),
     normalizer: null,
     pre_tokenizer: {
       type: "Sequence",

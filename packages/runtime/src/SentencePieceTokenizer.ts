@@ -2,6 +2,7 @@
  * Tokenizers as converters write them from SentencePiece models, around any vocabulary: a space is `▁`. Three kinds are met: BPE whose
  * texts begin with a space of the tokenizer's own (Llama, Mistral), BPE whose texts don't (Gemma), and Unigram (T5, XLM-R).
  */
+import { type AddedTokens, head } from "./TokenizerJson.ts"
 
 const SPACE = "▁"
 const characters = [..."abcdefghijklmnopqrstuvwxyz<>|_.,!?\n"]
@@ -12,11 +13,7 @@ const merges = [
   [SPACE, "ba"]
 ] as const
 
-export interface SentencePieceVocabulary {
-  /** Tokens that texts never contain by themselves, in the order of their ids, which start at 0. */
-  readonly specials: ReadonlyArray<string>
-  /** Added tokens that are text like any other, e.g. `<tool_call>`; they follow the special ones. */
-  readonly added: ReadonlyArray<string>
+export interface SentencePieceVocabulary extends Required<AddedTokens> {
   /** Tokens in all; words are made up for what is left. */
   readonly size: number
 }
@@ -30,7 +27,8 @@ export function sentencePieceBpeJson(vocabulary: SentencePieceVocabulary, style:
   const stripped = { type: "Strip", content: " ", start: 1, stop: 0 }
   const prefixed = [{ type: "Prepend", prepend: SPACE }, fromSpaces]
   return {
-    ...frame(vocabulary),
+    ...head(vocabulary),
+    post_processor: null,
     normalizer: style === "llama" ? { type: "Sequence", normalizers: prefixed } : fromSpaces,
     pre_tokenizer: null,
     decoder: {
@@ -60,7 +58,8 @@ export function unigramJson(vocabulary: SentencePieceVocabulary): object {
   )
   const metaspace = { type: "Metaspace", replacement: SPACE, prepend_scheme: "always", split: true }
   return {
-    ...frame(vocabulary),
+    ...head(vocabulary),
+    post_processor: null,
     normalizer: null,
     pre_tokenizer: metaspace,
     decoder: metaspace,
@@ -78,22 +77,3 @@ const fill = (tokens: ReadonlyArray<string>, size: number): ReadonlyArray<string
   ...tokens,
   ...Array.from({ length: size - tokens.length }, (_, index) => `${SPACE}w${index}x`)
 ]
-
-function frame({ specials, added }: SentencePieceVocabulary): object {
-  const contents = [...specials, ...added]
-  return {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: contents.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: id < specials.length
-    })),
-    post_processor: null
-  }
-}

@@ -1,4 +1,5 @@
 /** A WordPiece tokenizer (BERT's kind) around any vocabulary: lower case, and `[CLS] A [SEP]` or `[CLS] A [SEP] B [SEP]`. */
+import { head } from "./TokenizerJson.ts"
 
 /** The tokens of BERT, whose ids are their places. The first is the padding. */
 const specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -17,18 +18,7 @@ export function wordPieceTokenizerJson(tokens: ReadonlyArray<string>): object {
   const special = (name: string, type: number) => ({ SpecialToken: { id: name, type_id: type } })
   const text = (name: string, type: number) => ({ Sequence: { id: name, type_id: type } })
   return {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: specials.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true
-    })),
+    ...head({ specials }),
     normalizer: {
       type: "BertNormalizer",
       clean_text: true,
