@@ -11,10 +11,10 @@ import { Clock, Console, Effect, Option, Schema, Stream } from "effect"
 import { chooseModel } from "./ChatCommand.ts"
 import { CommandFailure, failed, interruptible } from "./CommandFailure.ts"
 import { type CommandHelp, render, summary } from "./CommandHelp.ts"
-import { table } from "./ModelsCommand.ts"
 import { ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
 import { type StreamTimes, type Summary, summarize } from "./StreamTimes.ts"
+import { table } from "./Table.ts"
 
 const Count = Schema.NumberFromString.pipe(Schema.int(), Schema.between(1, 100_000))
 

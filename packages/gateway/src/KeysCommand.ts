@@ -4,9 +4,9 @@ import { HttpClientRequest } from "@effect/platform"
 import { Clock, Console, Effect, Option } from "effect"
 import { type CommandHelp, render, summary } from "./CommandHelp.ts"
 import { KeyDeleted, KeyList, type KeyView, NewKeyView } from "./KeysApi.ts"
-import { table } from "./ModelsCommand.ts"
 import { ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
+import { table } from "./Table.ts"
 
 const json = Options.boolean("json").pipe(Options.withDescription("Print what the server answers as JSON."))
 

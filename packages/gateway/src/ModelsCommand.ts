@@ -1,35 +1,20 @@
 /** `helixflow models` */
-import * as fs from "node:fs"
-import * as path from "node:path"
 import { Args, Command, Options } from "@effect/cli"
 import { HttpClientRequest } from "@effect/platform"
-import { scan } from "@helixflow/runtime/ModelScan"
-import { RuntimeConfig } from "@helixflow/runtime/RuntimeConfig"
 import { Console, Effect } from "effect"
 import { failed } from "./CommandFailure.ts"
 import { type CommandHelp, summary } from "./CommandHelp.ts"
 import { CatalogModel, CatalogModels, ModelLoad, UnloadedModel, VersionsView } from "./ModelCatalogApi.ts"
+import { pathOf, showCommand } from "./ModelShowCommand.ts"
 import { bytes } from "./PullProgress.ts"
 import { type Model, ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
+import { table } from "./Table.ts"
 
 const json = Options.boolean("json").pipe(
   Options.withDescription("Print what the server says of each as a JSON array.")
 )
 const model = Args.text({ name: "model" }).pipe(Args.withDescription("Its id or an alias."))
-
-/** Columns as wide as their widest cell, two spaces apart. */
-export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd()
-    )
-    .join("\n")
-}
 
 const publicRows = (models: ReadonlyArray<Model>) => [
   ["MODEL", "TASK", "CONTEXT"],
@@ -68,8 +53,6 @@ const list = (asJson: boolean) =>
       )
     )
   })
-
-const pathOf = (id: string, action = "") => `/admin/v1/models/${encodeURIComponent(id)}${action}`
 
 const lsCommand = Command.make("ls", { json, ...serverOptions }, ({ json, ...server }) =>
   list(json).pipe(againstServer(server))
@@ -137,23 +120,6 @@ const routeCommand = Command.make("route", { model, weights, ...serverOptions },
   }).pipe(againstServer(server))
 ).pipe(Command.withDescription("Show or change which share of the conversations each version of a model has."))
 
-/** A card without the fields for the hub that stand before it. */
-const withoutFrontMatter = (card: string): string => card.replace(/^---\n.*?\n---\n+/s, "").trimEnd()
-
-const readText = (file: string) => Effect.try(() => fs.readFileSync(file, "utf8"))
-
-const showCommand = Command.make("show", { model }, ({ model }) =>
-  Effect.gen(function* () {
-    const { modelsDirs } = yield* RuntimeConfig
-    const stored = scan(modelsDirs).names.get(model)
-    if (stored === undefined) return yield* failed(`There is no model \`${model}\` in ${modelsDirs.join(", ")}.`)
-    const card = yield* readText(path.join(stored.folder, "README.md")).pipe(
-      Effect.catchAll(() => failed(`\`${model}\` has no model card (README.md) in ${stored.folder}.`))
-    )
-    yield* Console.log(withoutFrontMatter(card))
-  })
-).pipe(Command.withDescription("Print the model card of a model on this machine; needs no server."))
-
 export const modelsCommand = Command.make("models", { json, ...serverOptions }, ({ json, ...server }) =>
   list(json).pipe(againstServer(server))
 ).pipe(
@@ -164,7 +130,7 @@ export const modelsCommand = Command.make("models", { json, ...serverOptions }, 
 export const modelsHelp: CommandHelp = {
   usage: [
     "models [options]",
-    "models show <model>",
+    "models show <model> [options]",
     "models load <model> [--no-wait] [options]",
     "models unload|rm <model> [options]",
     "models route <model> [<version>=<share>...] [options]"

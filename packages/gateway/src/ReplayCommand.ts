@@ -12,7 +12,7 @@ import { makeDeviceId, NodeId } from "@helixflow/schema/Ids"
 import { Console, Effect, Either, Option, Schema } from "effect"
 import { CommandFailure, exitCodes, failed } from "./CommandFailure.ts"
 import type { CommandHelp } from "./CommandHelp.ts"
-import { table } from "./ModelsCommand.ts"
+import { table } from "./Table.ts"
 
 const file = Args.file({ name: "events.jsonl", exists: "yes" }).pipe(
   Args.withDescription("A decision log: decisions.jsonl of a data folder, or an older one.")

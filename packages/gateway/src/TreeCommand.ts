@@ -3,9 +3,9 @@ import { Args, Command, Options } from "@effect/cli"
 import { HttpClientRequest } from "@effect/platform"
 import { Clock, Console, Effect, Option, Schedule } from "effect"
 import { type CommandHelp, render, summary } from "./CommandHelp.ts"
-import { table } from "./ModelsCommand.ts"
 import { ServerClient } from "./ServerClient.ts"
 import { againstServer, serverOptions } from "./ServerOptions.ts"
+import { table } from "./Table.ts"
 import { TreeAction, TreeList, type TreeView } from "./TreeApi.ts"
 
 const json = Options.boolean("json").pipe(Options.withDescription("Print the tree as JSON."))

@@ -117,6 +117,30 @@ layer(Setting.layer, { timeout: 120_000, excludeTestServices: true })("a load th
     })
   )
 
+  it.effect("can be told beforehand: of every device whether the model fits, and if not how much is missing", () =>
+    Effect.gen(function* () {
+      yield* inState("kept", "loaded")
+      const free = (yield* call("GET", "/admin/v1/devices")).body.data[0].free_bytes
+      const explained = (model: string) =>
+        Effect.gen(function* () {
+          const claim = (yield* call("GET", `/admin/v1/models/${model}`)).body.claim_bytes
+          const { body } = yield* call("GET", `/admin/v1/schedule/explain?model=${model}&devices=all`)
+          return { claim, groups: body.groups, devices: body.devices }
+        })
+      const crowded = yield* explained("crowded")
+      const short = { fits: false, missing_bytes: crowded.claim - free }
+      assert.isAbove(short.missing_bytes, 100 * 2 ** 20)
+      assert.deepInclude(crowded.groups[0], { ...short, devices: 1, waiting_helps: true })
+      assert.deepInclude(crowded.devices[0], { ...short, id: "local/cpu:0", action: "none" })
+      const huge = yield* explained("huge")
+      assert.deepInclude(huge.devices[0], { fits: false, missing_bytes: huge.claim - free, waiting_helps: false })
+      assert.deepInclude((yield* explained("slow")).devices[0], { fits: true, missing_bytes: 0, action: "load" })
+      assert.deepInclude((yield* explained("kept")).devices[0], { fits: true, missing_bytes: 0, action: "use" })
+      const { stdout } = yield* cli("explain", "huge", "--devices")
+      assert.match(stdout, /^local\/cpu:0 +2\.\d GiB missing +no +needs 3(\.\d+)? GiB, the whole device has 900 MiB$/m)
+    })
+  )
+
   it.effect("is refused for a model that there is not, and other words than true and false", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* load("nobody")).status, 404)

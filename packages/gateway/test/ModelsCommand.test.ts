@@ -6,7 +6,7 @@ import { expect, layer } from "@effect/vitest"
 import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
 import { Context, Effect, Layer } from "effect"
 import { commit, type Hub, hubServer } from "./HubServer.ts"
-import { helixflow, type Started, startServer } from "./Program.ts"
+import { freePort, helixflow, type Started, startServer } from "./Program.ts"
 
 /** A started server and a hub with a model that the server does not have. */
 class Setting extends Context.Tag("@helixflow/gateway/test/Setting")<
@@ -132,12 +132,48 @@ layer(Setting.layer, { timeout: 60_000, excludeTestServices: true })("the models
 
   it.effect("have cards, which are shown without a server", () =>
     Effect.gen(function* () {
-      const { code, stdout } = yield* helixflow(["models", "show", "helix-demo"])
-      expect(code).toBe(0)
+      const files = yield* FileSystem.FileSystem
+      const env = {
+        HELIX_HTTP_PORT: String(yield* freePort),
+        HELIX_DATA_DIR: yield* files.makeTempDirectoryScoped()
+      }
+      const { code, stderr, stdout } = yield* helixflow(["models", "show", "helix-demo"], env)
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
       expect(stdout).toMatch(/^# helix-demo\n/)
       expect(stdout).toContain("| **all** |")
-      const missing = yield* helixflow(["models", "show", "nobody"])
+      expect(stdout).not.toContain("## On ")
+      const missing = yield* helixflow(["models", "show", "nobody"], env)
       expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining("There is no model `nobody`") })
+      const url = `http://127.0.0.1:${env.HELIX_HTTP_PORT}`
+      const named = yield* helixflow(["models", "show", "helix-demo", "--url", url], env)
+      expect(named).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("nothing listens there") })
+    }).pipe(Effect.scoped, Effect.provide(NodeContext.layer))
+  )
+
+  it.effect("are shown with what a running server alone knows: their replicas, devices and claims", () =>
+    Effect.gen(function* () {
+      const { server } = yield* Setting
+      const shown = yield* run("models", "show", "helix-demo")
+      expect(shown).toMatchObject({ code: 0, stderr: "" })
+      expect(shown.stdout).toMatch(
+        /^## On http:\/\/127\.0\.0\.1:\d+\n\nhelix-demo is loaded \(the default model, kept loaded\)$/m
+      )
+      expect(shown.stdout).toMatch(
+        /^local\/cpu:0\/helix-demo#0 +local\/cpu:0 +ready +0\/16 +[\d.]+ MiB resident +[\d.]+ MiB +\S+ .iB of \S+ .iB +\d+$/m
+      )
+      // the card of the bundled model of this name, for want of the server's own
+      const { HELIX_MODELS_DIR: _, ...env } = server.env
+      const both = yield* helixflow(["models", "show", "helix-demo"], env)
+      expect(both.stdout).toMatch(/^# helix-demo\n[\s\S]*\n\n## On http/)
+      const stranger = yield* helixflow(["models", "show", "helix-demo"], {
+        ...env,
+        HELIX_BOOTSTRAP_KEY: "hx-a-wrong-key-of-32-characters-and-more"
+      })
+      expect(stranger.code).toBe(0)
+      expect(stranger.stdout).toMatch(/^# helix-demo\n/)
+      expect(stranger.stdout).not.toContain("## On ")
+      expect(stranger.stderr).toContain("The server on this machine tells no more: ")
+      expect((yield* run("models", "show", "nobody")).stderr).toContain("There is no model `nobody`")
     })
   )
 

@@ -26,6 +26,7 @@ const large = new Explanation({
           ? { _tag: "LargerThanDevice", needed: Bytes.make(2048), total: Bytes.make(1024) }
           : { _tag: "InsufficientMemory", needed: Bytes.make(2048), free: Bytes.make(n % 1000) }
       ],
+      missing: Bytes.make(2048 - (n % 10 === 9 ? 0 : n % 1000)),
       evict: n === 0 ? [replica] : [],
       waitingHelps: n % 10 !== 9
     })
@@ -39,21 +40,34 @@ describe("An explanation", () => {
     const { groups, ...view } = toView(large)
     assert.deepInclude(view, { decision: "placed", chosen: "local/cpu:0", evict: [replica], waiting: 2 })
     assert.deepStrictEqual(
-      groups.map(({ action, devices, evict, waiting_helps }) => ({ action, devices, evict, waiting_helps })),
+      groups.map(({ examples, reasons, ...group }) => group),
       [
-        { action: "load", devices: 1, evict: [replica], waiting_helps: true },
-        { action: "none", devices: 8999, evict: [], waiting_helps: true },
-        { action: "none", devices: 1000, evict: [], waiting_helps: false }
+        { action: "load", devices: 1, fits: false, missing_bytes: 2048, evict: [replica], waiting_helps: true },
+        { action: "none", devices: 8999, fits: false, missing_bytes: 1050, evict: [], waiting_helps: true },
+        { action: "none", devices: 1000, fits: false, missing_bytes: 2048, evict: [], waiting_helps: false }
       ]
     )
     const [sentence, , ...rows] = draw(toView(large)).split("\n")
     assert.strictEqual(sentence, `${large.summary}. 2 requests wait for it.`)
     assert.match(
       rows[1] ?? "",
-      /^local\/cpu:0 +would load +needs 2 KiB, 0 B free; would have to leave: local\/cpu:0\/other#0$/
+      /^local\/cpu:0 +2.0 KiB missing +would load +needs 2 KiB, 0 B free; would have to leave: local\/cpu:0\/other#0$/
     )
-    assert.match(rows[2] ?? "", /^local\/cpu:1, local\/cpu:2, local\/cpu:3 and 8996 more +no +needs 2 KiB, 1 B free$/)
-    assert.match(rows[3] ?? "", /and 997 more +no +needs 2 KiB, the whole device has 1 KiB$/)
+    assert.match(
+      rows[2] ?? "",
+      /^local\/cpu:1, local\/cpu:2, local\/cpu:3 and 8996 more +1.0 KiB or more missing +no +needs 2 KiB, 1 B free$/
+    )
+    assert.match(rows[3] ?? "", /and 997 more +2.0 KiB or more missing +no +needs 2 KiB, the whole device has 1 KiB$/)
+  })
+})
+
+describe("An explanation of every device", () => {
+  it("says of each whether the model fits, and if not how much is missing", () => {
+    const { devices = [], ...view } = toView(large, true)
+    assert.strictEqual(devices.length, 10_000)
+    assert.deepInclude(devices[7], { id: "local/cpu:7", fits: false, missing_bytes: 2041, waiting_helps: true })
+    assert.match(draw({ ...view, devices }), /^local\/cpu:7 +2.0 KiB missing +no +needs 2 KiB, 7 B free$/m)
+    assert.isUndefined(toView(large).devices)
   })
 })
 
@@ -64,6 +78,8 @@ layer(StubGateway.layer(), { excludeTestServices: true })("GET /admin/v1/schedul
       assert.strictEqual(status, 200)
       assert.deepInclude(JSON.parse(text), { object: "schedule.explanation", model: "helix-demo", decision: "placed" })
       assert.strictEqual((yield* request("/admin/v1/schedule/explain?model=nobody")).status, 404)
+      const some = yield* request("/admin/v1/schedule/explain?model=demo&devices=some")
+      assert.deepInclude(JSON.parse(some.text).error, { param: "devices" })
       const none = yield* request("/admin/v1/schedule/explain")
       assert.deepInclude(JSON.parse(none.text).error, { param: "model", code: "missing_required_parameter" })
     })

@@ -65,7 +65,7 @@ layer(Server.layer, { timeout: 240_000, excludeTestServices: true })("many model
         assert.isAbove(samples.mostResident, 0.1)
 
         const explained = yield* helixflow(["explain", nameOf(29)], env)
-        assert.match(explained.stdout, /^model-29 .*\n\nDEVICES +HERE +WHY\n/)
+        assert.match(explained.stdout, /^model-29 .*\n\nDEVICES +FITS +HERE +WHY\n/)
         const replayed = yield* helixflow(["replay", join(dataDir, "decisions.jsonl"), "--json"])
         assert.strictEqual(JSON.parse(replayed.stdout).recorded.placed, 40, replayed.stdout)
         const larger = yield* helixflow(["replay", join(dataDir, "decisions.jsonl"), "--devices", "cpu:0=8GiB"])

@@ -1,6 +1,6 @@
 /** Why a request for a model would go where it goes, and why not elsewhere: the same rules as `Decide`, asked of every device. */
 import type { DeviceKind } from "@helixflow/schema/Device"
-import type { ModelId } from "@helixflow/schema/Ids"
+import { Bytes, type DeviceId, type ModelId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { DeviceVerdict, Explanation, type Reason } from "@helixflow/schema/Scheduling"
 import * as Decide from "./Decide.ts"
@@ -14,6 +14,15 @@ import { formatBytes, reasonText } from "./ReasonText.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
 
 type Verdict = Omit<typeof DeviceVerdict.Type, "device" | "waitingHelps">
+
+const nothing = Bytes.make(0)
+
+/** Whether a replica of the model has its memory there already. */
+const isOn = (view: FleetView.FleetView, spec: ModelSpec, device: DeviceId): boolean =>
+  FleetView.replicasOn(view, device).some((id) => {
+    const status = FleetView.replica(view, id)?.status
+    return status?.model === spec.id && (status.state === "loading" || status.state === "ready")
+  })
 
 const verdict = (
   view: FleetView.FleetView,
@@ -31,9 +40,10 @@ const verdict = (
   if (here !== undefined) {
     const { replica } = here.status
     const score = policy.use({ id: replica, taken: here.taken, slots: FleetView.slotsOf(here, spec) }, state)
-    return { action: "use", replica, score, reasons: [], evict: [] }
+    return { action: "use", replica, score, reasons: [], missing: nothing, evict: [] }
   }
   const fit = Fit.fit(view, spec, device, now)
+  const missing = isOn(view, spec, id) ? nothing : Fit.shortOf(spec, device)
   const reasons: Array<Reason> = own.reasons.flatMap(([on, reason]) => (on.includes(id) ? [reason] : []))
   reasons.push(...fit.reasons)
   if (own.live >= spec.replicas) reasons.push({ _tag: "ReplicaLimit", limit: spec.replicas })
@@ -57,10 +67,11 @@ const verdict = (
       replica: null,
       score: policy.load({ id, free, total, needed: spec.claim }, state),
       reasons,
+      missing,
       evict: eviction?.replicas ?? []
     }
   }
-  return { action: "none", replica: null, score: null, reasons, evict: leaving(3)?.replicas ?? [] }
+  return { action: "none", replica: null, score: null, reasons, missing, evict: leaving(3)?.replicas ?? [] }
 }
 
 const decisions = {

@@ -60,6 +60,9 @@ export const spreadOver = (
       })
     : undefined
 
+/** Bytes that the device has not free of what a replica claims, whatever else is in the way. */
+export const shortOf = (spec: ModelSpec, { free }: FleetView.DeviceEntry): Bytes => bytes(spec.claim - free)
+
 export const fit = (view: FleetView.FleetView, spec: ModelSpec, device: FleetView.DeviceEntry, now: number): Fit => {
   const { id, total } = device.status.device
   const needed = spec.claim
@@ -69,7 +72,7 @@ export const fit = (view: FleetView.FleetView, spec: ModelSpec, device: FleetVie
   const large = needed <= total
   if (!large) reasons.push({ _tag: "LargerThanDevice", needed, total })
   const possible = asked && large
-  const short = Math.max(0, needed - device.free)
+  const short = shortOf(spec, device)
   if (possible && short > 0) reasons.push({ _tag: "InsufficientMemory", needed, free: bytes(device.free) })
   const loading = FleetView.loadingOn(view, id)
   if (loading !== undefined) reasons.push({ _tag: "DeviceLoading", device: id })

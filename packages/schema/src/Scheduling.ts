@@ -49,6 +49,8 @@ export class DeviceVerdict extends Schema.Class<DeviceVerdict>("DeviceVerdict")(
   /** Lower is better; comparable only within a policy. */
   score: Schema.NullOr(Schema.Number),
   reasons: Schema.Array(Reason),
+  /** Bytes that are not free of what a replica claims, whatever else is in the way; 0: it fits, or is loaded there. */
+  missing: Bytes,
   /** Who would have to leave the device first, those with which least is lost before the others; with requests they finish them. */
   evict: Schema.Array(ReplicaId).pipe(
     Schema.propertySignature,
