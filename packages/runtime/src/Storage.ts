@@ -14,6 +14,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { StorageUnavailable } from "@helixflow/schema/Errors"
 import { Cause, Duration, Effect, Layer, Option, type Redacted, Schedule } from "effect"
+import * as Checkpoints from "./Checkpoints.ts"
 import * as Migrations from "./Migrations.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
 
@@ -69,7 +70,8 @@ export const layerSqlite = (file: string): Layer.Layer<SqlClient.SqlClient, Stor
   })
   // what the driver throws at opening is a defect to its layer
   const open = Layer.catchAllCause(SqliteClient.layer({ filename: file }), (cause) => Layer.fail(Cause.squash(cause)))
-  return migrated(Layer.unwrapEffect(Effect.as(prepare, tuned(open))), `The database ${file}`)
+  const database = migrated(Layer.unwrapEffect(Effect.as(prepare, tuned(open))), `The database ${file}`)
+  return Layer.provideMerge(Checkpoints.layer(file), database)
 }
 
 /** WAL keeps all that was committed when the process dies; a full sync would guard against the machine's death too, at 20 times the price. */
