@@ -19,7 +19,7 @@ import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import type { SessionError } from "@helixflow/schema/SessionActor"
 import { Clock, Data, Duration, Effect, Option, type Scope, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
-import type { Conversations } from "./Conversations.ts"
+import { blinded, type Conversations } from "./Conversations.ts"
 import type { Isolation } from "./Isolation.ts"
 import * as Losses from "./Losses.ts"
 import type { Quarantine, Subject } from "./Quarantine.ts"
@@ -137,7 +137,8 @@ export const make = (options: AttemptsOptions) => {
     return Effect.flatMap(options.scheduler, (scheduler) => {
       const giveBack = (reservation: ReservationId) =>
         Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served: turn.served })))
-      const drawn = work.model.policy === "affinity" ? conversation : undefined
+      const affinity =
+        work.model.policy === "affinity" && conversation !== undefined ? blinded(conversation) : undefined
       const key = work.model.replicas > 1 ? conversation : undefined
       const asked = {
         request,
@@ -145,7 +146,7 @@ export const make = (options: AttemptsOptions) => {
         not: [],
         timeoutMillis,
         caller,
-        affinity: drawn,
+        affinity,
         prefer: key === undefined ? undefined : options.conversations.at(key),
         revision: work.revision?.()
       }

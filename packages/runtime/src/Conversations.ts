@@ -2,12 +2,22 @@
  * Conversations, by their keys, and which replica each was on last: there its beginning is in the KV cache. It is a hint, kept in memory and
  * bounded: what is forgotten costs a prompt that is computed once more. Pure.
  */
-import { createHash } from "node:crypto"
+import { createHash, createHmac, randomBytes } from "node:crypto"
 import type { GenerationRequest } from "@helixflow/schema/Generation"
 import type { ReplicaId } from "@helixflow/schema/Ids"
 import { affinityOf } from "./Affinity.ts"
 
-const digest = (text: string): string => createHash("sha256").update(text).digest("base64url").slice(0, 22)
+const length = 22
+const digest = (text: string): string => createHash("sha256").update(text).digest("base64url").slice(0, length)
+
+const secret = randomBytes(32)
+
+/**
+ * A conversation as the scheduler and its log know it, until the process ends. A key that is a digest of how a conversation began could be
+ * compared with guesses by whoever reads the log.
+ */
+export const blinded = (key: string): string =>
+  createHmac("sha256", secret).update(key).digest("base64url").slice(0, length)
 
 /** The key of a conversation that its client names. */
 export const named = (tenant: string, name: string): string => digest(JSON.stringify([tenant, { name }]))

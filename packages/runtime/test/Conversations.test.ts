@@ -1,7 +1,9 @@
+import { execFileSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { ChatMessage } from "@helixflow/schema/Generation"
 import { ReplicaId } from "@helixflow/schema/Ids"
-import { Conversations, keyOf, named } from "../src/Conversations.ts"
+import { blinded, Conversations, keyOf, named } from "../src/Conversations.ts"
 
 const [one, two] = [ReplicaId.make("local/cpu:0/m#0"), ReplicaId.make("local/cpu:1/m#0")]
 
@@ -22,6 +24,21 @@ describe("The key of a conversation", () => {
     assert.strictEqual(keyOf(chat("a", named("a", "mine"), "hello")), keyOf(chat("a", named("a", "mine"), "goodbye")))
     assert.notStrictEqual(named("a", "mine"), named("a", "other"))
     assert.notStrictEqual(named("a", "mine"), named("b", "mine"))
+  })
+})
+
+describe("What the scheduler is told of a conversation", () => {
+  it("is always the same, and can't be told from how it begins", () => {
+    const key = keyOf(chat("a", undefined, "hello"))
+    assert.strictEqual(blinded(key), blinded(keyOf(chat("a", undefined, "hello", "and now?"))))
+    assert.notStrictEqual(blinded(key), blinded(keyOf(chat("b", undefined, "hello"))))
+    const program = `import("./packages/runtime/src/Conversations.ts").then(({ blinded }) => console.log(blinded(${JSON.stringify(key)})))`
+    const elsewhere = execFileSync(process.execPath, ["--import=tsx", "--conditions=source", "--eval", program], {
+      cwd: fileURLToPath(new URL("../../..", import.meta.url)),
+      encoding: "utf8"
+    })
+    assert.match(elsewhere, /^[\w-]{22}\n$/)
+    assert.notStrictEqual(elsewhere.trim(), blinded(key))
   })
 })
 
