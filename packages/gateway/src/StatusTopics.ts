@@ -1,7 +1,8 @@
 /** What the server itself publishes: what models and devices are doing, and what becomes of completions that are kept. */
+
+import type { SessionNews } from "@helixflow/runtime/LiveSession"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { Services } from "@helixflow/runtime/Services"
-import type { SessionNews } from "@helixflow/runtime/Sessions"
 import { Effect, Option, Schedule, Stream } from "effect"
 import { keyOf } from "./TopicRules.ts"
 import type { Topics } from "./Topics.ts"

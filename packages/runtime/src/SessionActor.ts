@@ -8,20 +8,10 @@
  * It keeps the prompt's token ids, every emitted id and every event, so that a lost worker costs a pause and a reader who comes
  * back misses nothing. An idle session that was asked before goes on where it was.
  */
-import type { Caller } from "@helixflow/schema/Caller"
-import {
-  Cancelled,
-  ContextLengthExceeded,
-  InvalidRequest,
-  type LoadFailed,
-  type ModelNotFound,
-  ModelReplaced,
-  TaskNotSupported,
-  WorkerLost
-} from "@helixflow/schema/Errors"
-import { GenerationRequest, type Prompt, type Sampling, type TokenBatch, Usage } from "@helixflow/schema/Generation"
-import { type ModelId, RequestId, type TokenId } from "@helixflow/schema/Ids"
-import type { ModelSpec, ModelTask } from "@helixflow/schema/Model"
+import { Cancelled, ContextLengthExceeded, InvalidRequest, ModelReplaced, WorkerLost } from "@helixflow/schema/Errors"
+import { GenerationRequest, type Sampling, type TokenBatch, Usage } from "@helixflow/schema/Generation"
+import { RequestId, type TokenId } from "@helixflow/schema/Ids"
+import type { ModelSpec } from "@helixflow/schema/Model"
 import type { ModelActor } from "@helixflow/schema/ModelActor"
 import {
   Completed,
@@ -41,9 +31,9 @@ import * as SequenceProgress from "./SequenceProgress.ts"
 import * as SessionRecord from "./SessionRecord.ts"
 import * as StreamMailbox from "./StreamMailbox.ts"
 import { Attribute, byAttributes, continuationDuration } from "./Telemetry.ts"
+import * as UndividedWork from "./UndividedWork.ts"
 
-export interface SessionOptions extends Attempts.AttemptsOptions {
-  readonly model: (id: ModelId) => Effect.Effect<ModelSpec, ModelNotFound | LoadFailed>
+export interface SessionOptions extends UndividedWork.WorkOptions {
   /** What it has been so far, perhaps elsewhere; it is kept up to date. */
   readonly record?: SessionRecord.SessionRecord
   /** Called after every change of the record. */
@@ -118,13 +108,6 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     )
 
   const withReplica = Attempts.make(options)
-
-  const specFor = (name: ModelId, task: ModelTask, wanted: string) =>
-    Effect.filterOrFail(
-      options.model(name),
-      (spec) => spec.task === task,
-      (spec) => new TaskNotSupported({ model: spec.id, task: wanted })
-    )
 
   /** How a choice waits for a place. */
   const waitOf = (request: GenerationRequest, choice: number): Attempts.Wait => ({
@@ -222,7 +205,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
 
   const generate = Effect.fn("SessionActor.generate")(function* (request: GenerationRequest) {
     yield* options.quarantine.check(() => subjectOf(request))
-    const model = yield* specFor(request.model, "text-generation", "text generation")
+    const model = yield* UndividedWork.specFor(options, request.model, "text-generation", "text generation")
     const sampling = request.sampling.resolve(model.sampling)
     const known = yield* Deferred.make<void>()
     if (choices.length === 0) choices = Array.from({ length: request.n }, SequenceProgress.make)
@@ -302,27 +285,6 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     })
   )
 
-  /** Work that has no parts to keep: a lost worker has it done anew. */
-  const whole = <A>(
-    model: ModelSpec,
-    name: string,
-    wait: Attempts.Wait,
-    input: Subject,
-    use: (place: Attempts.Place) => Effect.Effect<A, SessionError | Attempts.Lost>
-  ) => {
-    const subject = () => ({ ...input, model: model.id, name })
-    return Effect.zipRight(
-      options.quarantine.check(subject),
-      withReplica({ model, name, wait, reached: () => 0, subject, use })
-    )
-  }
-
-  /** The tokens of each prompt, on one replica. */
-  const tokenizeAll = (replica: ClientOf<typeof ModelActor>, prompts: ReadonlyArray<Prompt>) =>
-    Effect.forEach(prompts, (prompt) => Effect.map(replica.Tokenize({ prompt }), ({ tokens }) => tokens), {
-      concurrency: 64
-    })
-
   return SessionActor.of({
     Ask: (request) =>
       Effect.suspend(() => {
@@ -343,60 +305,8 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
     ),
     History: () =>
       Effect.sync(() => ({ prompt, choices: choices.map(({ text, tokens }) => ({ text, tokens: [...tokens] })) })),
-    Embed: Effect.fn("SessionActor.Embed")(function* (request) {
-      const model = yield* specFor(request.model, "embedding", "embeddings")
-      return yield* whole(
-        model,
-        "embed",
-        waiting(request),
-        { inputs: request.inputs },
-        ({ attempt, replica, served }) =>
-          Effect.flatMap(tokenizeAll(replica, request.inputs), (inputs) => {
-            served.input = inputs.reduce((sum, tokens) => sum + tokens.length, 0)
-            return replica.Embed({ request: RequestId.make(`${session}@${attempt}`), inputs })
-          })
-      )
-    }),
-    Classify: Effect.fn("SessionActor.Classify")(function* (request) {
-      const model = yield* specFor(request.model, "classification", "classification")
-      return yield* whole(
-        model,
-        "classify",
-        waiting(request),
-        { inputs: request.inputs },
-        ({ attempt, replica, served }) =>
-          replica.Classify({ request: RequestId.make(`${session}@${attempt}`), inputs: request.inputs }).pipe(
-            Effect.tap(({ promptTokens }) => {
-              served.input = promptTokens
-            })
-          )
-      )
-    }),
-    Tokenize: Effect.fn("SessionActor.Tokenize")(function* ({ model: name, prompt, ...request }) {
-      const model = yield* options.model(name)
-      const { tokens } = yield* whole(model, "tokenize", waiting(request), { prompt }, ({ replica }) =>
-        replica.Tokenize({ prompt })
-      )
-      return { tokens, context: model.context }
-    }),
-    Detokenize: Effect.fn("SessionActor.Detokenize")(function* ({ model: name, tokens, ...request }) {
-      const model = yield* options.model(name)
-      return yield* whole(model, "detokenize", waiting(request), { tokens }, ({ replica }) =>
-        replica.Detokenize({ tokens })
-      )
-    })
+    ...UndividedWork.make(options, withReplica)
   })
-})
-
-const waiting = ({
-  caller,
-  queueTimeout
-}: {
-  readonly caller?: Caller | undefined
-  readonly queueTimeout: number
-}) => ({
-  timeoutMillis: queueTimeout,
-  caller
 })
 
 const ready = () => Effect.void
