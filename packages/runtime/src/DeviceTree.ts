@@ -11,11 +11,11 @@
 import type { Device } from "@helixflow/schema/Device"
 import { ActorUnreachable, ModelReplaced, WorkerLost } from "@helixflow/schema/Errors"
 import { GpuActor } from "@helixflow/schema/GpuActor"
-import { ChildId, Millis } from "@helixflow/schema/Ids"
-import { partsOf, type ReplicaPart, ReplicaStatus } from "@helixflow/schema/Model"
+import { ChildId } from "@helixflow/schema/Ids"
+import { partsOf, type ReplicaPart, type ReplicaStatus } from "@helixflow/schema/Model"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
-import { Clock, Deferred, Effect, FiberId, Stream } from "effect"
+import { Deferred, Effect, FiberId, Stream } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import * as DeviceGuard from "./DeviceGuard.ts"
 import { type Directory, schedulerId } from "./Directory.ts"
@@ -104,7 +104,7 @@ export const replicaChild = (options: Model.ReplicaOptions, directory: Directory
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
           yield* Effect.forEach(partsOf(options), (part) => release(directory, part), { discard: true })
-          yield* observe(directory, { devices: [], replicas: [yield* absent(options)] })
+          yield* observe(directory, { devices: [], replicas: [yield* Model.absent(options)] })
           yield* Deferred.succeed(gone, undefined)
         })
       )
@@ -197,25 +197,3 @@ const occupy = (directory: Directory, { pid, ...replica }: ReplicaStatus) => {
     { discard: true }
   )
 }
-
-/** What is said last of a replica. */
-const absent = (options: Model.ReplicaOptions) =>
-  Effect.map(
-    Clock.currentTimeMillis,
-    (now) =>
-      new ReplicaStatus({
-        replica: options.replica,
-        device: options.device,
-        model: options.model.id,
-        reservation: options.reservation,
-        parts: options.parts,
-        revision: options.model.revision,
-        state: "absent",
-        active: 0,
-        slots: options.model.slots,
-        pid: null,
-        rss: null,
-        since: Millis.make(now),
-        lastFailure: null
-      })
-  )

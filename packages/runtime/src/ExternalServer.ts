@@ -16,7 +16,7 @@ import { ModelActor } from "@helixflow/schema/ModelActor"
 import { Clock, Deferred, Effect, ExecutionStrategy, Exit, Mailbox, Option, Schedule, Scope } from "effect"
 import * as Latest from "./Latest.ts"
 import * as Machine from "./Machine.ts"
-import type { ReplicaOptions } from "./ModelActor.ts"
+import { absent, type ReplicaOptions } from "./ModelActor.ts"
 import * as Orphans from "./Orphans.ts"
 import { workerEnvironment } from "./WorkerProcess.ts"
 
@@ -79,23 +79,7 @@ export const make = Effect.fnUntraced(function* (
   const lost = yield* Deferred.make<never, WorkerLost>()
   let serverScope: Option.Option<Scope.CloseableScope> = Option.none()
   let loading: Option.Option<Deferred.Deferred<LoadedModel, LoadFailed>> = Option.none()
-  const status = yield* Latest.make(
-    new ReplicaStatus({
-      replica,
-      device: options.device,
-      model: model.id,
-      reservation: options.reservation,
-      parts: options.parts,
-      revision: model.revision,
-      state: "absent",
-      active: 0,
-      slots: model.slots,
-      pid: null,
-      rss: null,
-      since: Millis.make(yield* Clock.currentTimeMillis),
-      lastFailure: null
-    })
-  )
+  const status = yield* Latest.make(yield* absent(options))
 
   const become = Effect.fnUntraced(function* (state: ReplicaState, changes: Partial<ReplicaStatus> = {}) {
     const since = Millis.make(yield* Clock.currentTimeMillis)

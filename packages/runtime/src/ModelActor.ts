@@ -58,6 +58,28 @@ export interface ReplicaOptions {
   readonly worker: Omit<WorkerProcess.SpawnOptions, "replica">
 }
 
+/** What is said of a replica first and last. */
+export const absent = (options: ReplicaOptions) =>
+  Effect.map(
+    Clock.currentTimeMillis,
+    (now) =>
+      new ReplicaStatus({
+        replica: options.replica,
+        device: options.device,
+        model: options.model.id,
+        reservation: options.reservation,
+        parts: options.parts,
+        revision: options.model.revision,
+        state: "absent",
+        active: 0,
+        slots: options.model.slots,
+        pid: null,
+        rss: null,
+        since: Millis.make(now),
+        lastFailure: null
+      })
+  )
+
 /** Where the tokens of a running sequence go. */
 type Sink = StreamMailbox.Inlet<TokenBatch, Ending>
 type Ending = WorkerLost | EngineFailed | ReplicaNotReady
@@ -93,23 +115,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
   let rss: Bytes | null = null
   /** Of computed prefixes that the worker keeps. */
   let prefixBytes = 0
-  const status = yield* Latest.make(
-    new ReplicaStatus({
-      replica,
-      device: options.device,
-      model: model.id,
-      reservation: options.reservation,
-      parts: options.parts,
-      revision: model.revision,
-      state: "absent",
-      active: 0,
-      slots: model.slots,
-      pid: null,
-      rss,
-      since: Millis.make(yield* Clock.currentTimeMillis),
-      lastFailure: null
-    })
-  )
+  const status = yield* Latest.make(yield* absent(options))
 
   /** The status with how many sequences run: a number that changes with every request and is no news to watchers. */
   const current = () => new ReplicaStatus({ ...status.get(), rss, active: sinks.size }, { disableValidation: true })
