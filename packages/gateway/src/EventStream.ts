@@ -71,6 +71,22 @@ const cutOff = (response: ServerResponse) => {
   response.end()
 }
 
+/** A stream's response whose header is on its way. */
+const opened = (contentType: string, headers: Readonly<Record<string, string>> = {}) =>
+  Effect.gen(function* () {
+    const info = yield* RequestInfo
+    const { stallMillis } = yield* HttpLimits
+    const response = NodeHttpServerRequest.toServerResponse(yield* HttpServerRequest.HttpServerRequest)
+    response.writeHead(200, {
+      "content-type": contentType,
+      "cache-control": "no-cache",
+      "x-accel-buffering": "no",
+      "openai-processing-ms": processingMillis(info),
+      ...headers
+    })
+    return { info, response, write: writer(response, stallMillis) }
+  })
+
 /**
  * Streams a generation that has begun, without its first `skipped` chunks. Those of one that is kept are numbered from 0, as ids of
  * their events. Succeeds when the last byte is handed over, and for a client that has gone never does.
@@ -81,16 +97,7 @@ export const eventStream = (
   skipped = 0
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest | RequestInfo> =>
   Effect.gen(function* () {
-    const info = yield* RequestInfo
-    const { stallMillis } = yield* HttpLimits
-    const response = NodeHttpServerRequest.toServerResponse(yield* HttpServerRequest.HttpServerRequest)
-    const write = writer(response, stallMillis)
-    response.writeHead(200, {
-      "content-type": eventStreamType,
-      "cache-control": "no-cache",
-      "x-accel-buffering": "no",
-      "openai-processing-ms": processingMillis(info)
-    })
+    const { info, response, write } = yield* opened(eventStreamType)
     let number = 0
     const framed = (chunks: ReadonlyArray<string>) => {
       let text = ""
@@ -125,17 +132,7 @@ export const passOn = <E extends HelixError>(
   headers: Readonly<Record<string, string>>
 ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, HttpServerRequest.HttpServerRequest | RequestInfo> =>
   Effect.gen(function* () {
-    const info = yield* RequestInfo
-    const { stallMillis } = yield* HttpLimits
-    const response = NodeHttpServerRequest.toServerResponse(yield* HttpServerRequest.HttpServerRequest)
-    const write = writer(response, stallMillis)
-    response.writeHead(200, {
-      "content-type": contentType,
-      "cache-control": "no-cache",
-      "x-accel-buffering": "no",
-      "openai-processing-ms": processingMillis(info),
-      ...headers
-    })
+    const { info, response, write } = yield* opened(contentType, headers)
     return yield* toTheEnd(response, Stream.runForEach(body, write), write, info)
   })
 
