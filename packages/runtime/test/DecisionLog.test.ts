@@ -5,30 +5,14 @@ import { Fleet } from "@helixflow/scheduler/Fleet"
 import * as MemoryFleet from "@helixflow/scheduler/MemoryFleet"
 import { LogLine } from "@helixflow/scheduler/Replay"
 import * as Scheduler from "@helixflow/scheduler/SchedulerActor"
-import { Device } from "@helixflow/schema/Device"
-import { Bytes, ChildId, DeviceId, ModelId, RequestId, ReservationId } from "@helixflow/schema/Ids"
-import { ModelSpec } from "@helixflow/schema/Model"
+import { ChildId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Effect, Exit, Schedule, Schema, TestClock } from "effect"
 import * as DecisionLog from "../src/DecisionLog.ts"
 import * as InProcess from "../src/InProcess.ts"
 import * as Supervisor from "../src/Supervisor.ts"
+import { device, spec } from "./smallModel.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
-
-const spec = new ModelSpec({
-  id: ModelId.make("m"),
-  aliases: [],
-  task: "embedding",
-  context: 8,
-  slots: 4,
-  weights: Bytes.make(1),
-  kvPerToken: Bytes.make(0),
-  replicas: 1,
-  policy: "best-fit",
-  sampling: {},
-  created: 0
-})
-const device = new Device({ id: DeviceId.make("local/cpu:0"), kind: "cpu", name: "c", total: Bytes.make(9) })
 
 /** A scheduler whose decisions are written while so many requests are placed and completed, one after the other. */
 const serve = Effect.fnUntraced(function* (folder: string, fileBytes: number, requests: number) {

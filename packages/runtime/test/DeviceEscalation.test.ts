@@ -3,9 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, layer } from "@effect/vitest"
-import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
-import { ModelId, SessionId, TokenId } from "@helixflow/schema/Ids"
-import { Chunk, Effect, Layer, Logger, Mailbox, Stream } from "effect"
+import { TokenId } from "@helixflow/schema/Ids"
+import { Effect, Layer, Logger } from "effect"
 import { afterAll, vi } from "vitest"
 import { DeviceGuardPolicy } from "../src/DeviceGuard.ts"
 import { Runtime } from "../src/Runtime.ts"
@@ -13,6 +12,7 @@ import type { TreeNode } from "../src/SupervisionTree.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
 import { breakDevice, mendDevice } from "./brokenDevice.ts"
 import { compiled } from "./compiled.ts"
+import { tokensAfter } from "./generated.ts"
 import { runtimeWith } from "./runtimeWith.ts"
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
@@ -44,32 +44,11 @@ const runtime = runtimeWith(await compiled("./brokenDeviceWorker.ts"), {
   Layer.provide(Logger.remove(Logger.defaultLogger))
 )
 
-let sessions = 0
 const generate = (model: string, seed: number) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const request = GenerationRequest.make({
-        model: ModelId.make(model),
-        prompt: {
-          _tag: "Tokens",
-          tokens: Array.from({ length: 12 }, (_, i) => TokenId.make(100 + ((seed * 7 + i) % 50)))
-        },
-        n: 1,
-        sampling: SamplingOverrides.make({
-          temperature: 1,
-          presencePenalty: 0,
-          frequencyPenalty: 0,
-          logitBias: {},
-          seed
-        }),
-        stopping: Stopping.make({ maxTokens: 60, minTokens: 0, stop: [], stopTokenIds: [], ignoreEos: true }),
-        logprobs: null,
-        queueTimeout: 60_000
-      })
-      const events = yield* (yield* Runtime).generate(SessionId.make(`s-${++sessions}`), request)
-      const all = Chunk.toReadonlyArray(yield* Stream.runCollect(Mailbox.toStream(events)))
-      return all.flatMap((event) => (event._tag === "Delta" ? event.tokens : []))
-    })
+  tokensAfter(
+    Array.from({ length: 12 }, (_, i) => TokenId.make(100 + ((seed * 7 + i) % 50))),
+    model,
+    { seed }
   )
 
 /** Each model is asked by several at once. */

@@ -3,14 +3,14 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it, layer } from "@effect/vitest"
 import { RequestQuarantined } from "@helixflow/schema/Errors"
-import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
-import { ModelId, SessionId, TokenId } from "@helixflow/schema/Ids"
-import { Chunk, Duration, Effect, Mailbox, Stream, TestClock } from "effect"
+import { TokenId } from "@helixflow/schema/Ids"
+import { Duration, Effect, TestClock } from "effect"
 import { afterAll, vi } from "vitest"
 import * as Quarantine from "../src/Quarantine.ts"
 import { Runtime } from "../src/Runtime.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
 import { compiled } from "./compiled.ts"
+import { tokensAfter } from "./generated.ts"
 import { poison } from "./poison.ts"
 import { runtimeWith } from "./runtimeWith.ts"
 
@@ -69,31 +69,7 @@ const poisonable = runtimeWith(await compiled("./poisonWorker.ts"), {
 
 const prompt = (n: number) => Array.from({ length: 12 }, (_, i) => TokenId.make(100 + ((n * 7 + i) % 50)))
 
-let sessions = 0
-const generate = (tokens: ReadonlyArray<TokenId>, maxTokens: number) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const runtime = yield* Runtime
-      const request = GenerationRequest.make({
-        model: ModelId.make("helix-demo"),
-        prompt: { _tag: "Tokens", tokens },
-        n: 1,
-        sampling: SamplingOverrides.make({
-          temperature: 1,
-          presencePenalty: 0,
-          frequencyPenalty: 0,
-          logitBias: {},
-          seed: 3
-        }),
-        stopping: Stopping.make({ maxTokens, minTokens: 0, stop: [], stopTokenIds: [], ignoreEos: true }),
-        logprobs: null,
-        queueTimeout: 60_000
-      })
-      const events = Mailbox.toStream(yield* runtime.generate(SessionId.make(`s-${++sessions}`), request))
-      const all = Chunk.toReadonlyArray(yield* Stream.runCollect(events))
-      return all.flatMap((event) => (event._tag === "Delta" ? event.tokens : []))
-    })
-  )
+const generate = (tokens: ReadonlyArray<TokenId>, maxTokens: number) => tokensAfter(tokens, "helix-demo", { maxTokens })
 
 const workers = Effect.gen(function* () {
   const { replicas } = yield* (yield* Runtime).fleet

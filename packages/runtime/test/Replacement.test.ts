@@ -5,13 +5,13 @@ import { join } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { expect, layer } from "@effect/vitest"
 import { ModelReplaced } from "@helixflow/schema/Errors"
-import { GenerationRequest, SamplingOverrides, Stopping } from "@helixflow/schema/Generation"
-import { ModelId, SessionId, type TokenId } from "@helixflow/schema/Ids"
+import type { TokenId } from "@helixflow/schema/Ids"
 import { Effect, Mailbox, Stream } from "effect"
 import { afterAll, vi } from "vitest"
 import { Runtime } from "../src/Runtime.ts"
 import { writeJson, writeTinyChatModel } from "../src/TestModels.ts"
 import { compiled } from "./compiled.ts"
+import { anySession, drawn } from "./generated.ts"
 import { runtimeWith } from "./runtimeWith.ts"
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
@@ -39,30 +39,14 @@ const runtime = runtimeWith(await compiled("./replacingWorker.ts"), {
   HELIX_DATA_DIR: join(root, "data")
 })
 
-let sessions = 0
-
 /** What a model says, and why it said no more. */
 const say = (model: string) =>
   Effect.scoped(
     Effect.gen(function* () {
-      const request = GenerationRequest.make({
-        model: ModelId.make(model),
-        prompt: { _tag: "Text", text: "once upon a time", addSpecialTokens: false },
-        n: 1,
-        sampling: SamplingOverrides.make({
-          temperature: 1,
-          presencePenalty: 0,
-          frequencyPenalty: 0,
-          logitBias: {},
-          seed: 3
-        }),
-        stopping: Stopping.make({ maxTokens: 60, minTokens: 0, stop: [], stopTokenIds: [], ignoreEos: true }),
-        logprobs: null,
-        queueTimeout: 60_000
-      })
+      const prompt = { _tag: "Text", text: "once upon a time", addSpecialTokens: false } as const
       const tokens: Array<TokenId> = []
       const started: Array<string> = []
-      const events = yield* (yield* Runtime).generate(SessionId.make(`s-${++sessions}`), request)
+      const events = yield* (yield* Runtime).generate(anySession(), drawn(model, prompt))
       const end = yield* Effect.either(
         Stream.runForEach(Mailbox.toStream(events), (event) =>
           Effect.sync(() => {

@@ -1,29 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import { RequestQuarantined, WorkerLost } from "@helixflow/schema/Errors"
-import { Bytes, DeviceId, ModelId, makeReplicaId, ReservationId, SessionId } from "@helixflow/schema/Ids"
-import { ModelSpec } from "@helixflow/schema/Model"
+import { ModelId, makeReplicaId, ReservationId, SessionId } from "@helixflow/schema/Ids"
 import { Placement } from "@helixflow/schema/Scheduling"
 import { Deferred, Effect, Exit, Fiber, Logger, LogLevel, Option, Stream } from "effect"
 import * as Attempts from "../src/Attempts.ts"
 import { Conversations } from "../src/Conversations.ts"
 import * as Quarantine from "../src/Quarantine.ts"
 import { SharedTrials } from "../src/SharedTrials.ts"
+import { device, spec as model } from "./smallModel.ts"
 
-const model = ModelSpec.make({
-  id: ModelId.make("m"),
-  aliases: [],
-  task: "text-generation",
-  context: 1_000,
-  slots: 64,
-  weights: Bytes.make(1),
-  kvPerToken: Bytes.make(0),
-  replicas: 1,
-  policy: "best-fit",
-  sampling: {},
-  created: 0
-})
-const device = DeviceId.make("local/cpu:0")
-const replica = makeReplicaId(device, model.id, 0)
+const replica = makeReplicaId(device.id, model.id, 0)
 
 describe("those who are in a worker", () => {
   it.effect("have had company if anybody else was there at any moment of theirs", () =>
@@ -34,7 +20,7 @@ describe("those who are in a worker", () => {
       yield* Effect.yieldNow()
       const { accompanied } = yield* trials.stay(replica, Effect.succeed)
       expect(accompanied).toBe(true)
-      const elsewhere = makeReplicaId(device, model.id, 1)
+      const elsewhere = makeReplicaId(device.id, model.id, 1)
       expect(yield* trials.stay(elsewhere, Effect.succeed)).toEqual({ accompanied: false })
       yield* Deferred.succeed(leave, undefined)
       expect(yield* Fiber.join(longer)).toEqual({ accompanied: true })
@@ -96,7 +82,7 @@ const world = () => {
               request,
               model: model.id,
               replica,
-              device,
+              device: device.id,
               reservation: ReservationId.make(request),
               cold: false,
               queuedMillis: 0

@@ -5,11 +5,9 @@
 import { Fleet } from "@helixflow/scheduler/Fleet"
 import * as MemoryFleet from "@helixflow/scheduler/MemoryFleet"
 import * as Scheduler from "@helixflow/scheduler/SchedulerActor"
-import { Device } from "@helixflow/schema/Device"
 import { ModelNotFound } from "@helixflow/schema/Errors"
 import { GenerationRequest, SamplingOverrides, Stopping, TokenBatch } from "@helixflow/schema/Generation"
-import { Bytes, DeviceId, ModelId, type SessionId, TokenId } from "@helixflow/schema/Ids"
-import { ModelSpec } from "@helixflow/schema/Model"
+import { type SessionId, TokenId } from "@helixflow/schema/Ids"
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { SessionActor } from "@helixflow/schema/SessionActor"
@@ -20,22 +18,7 @@ import * as Quarantine from "../src/Quarantine.ts"
 import * as Session from "../src/SessionActor.ts"
 import type { HostedSession } from "../src/Sessions.ts"
 import { SharedTrials } from "../src/SharedTrials.ts"
-
-const spec = ModelSpec.make({
-  id: ModelId.make("m"),
-  aliases: [],
-  task: "text-generation",
-  context: 1_000,
-  slots: 64,
-  weights: Bytes.make(1),
-  kvPerToken: Bytes.make(0),
-  replicas: 1,
-  policy: "best-fit",
-  sampling: {},
-  created: 0
-})
-
-const device = new Device({ id: DeviceId.make("local/cpu:0"), kind: "cpu", name: "c", total: Bytes.make(9) })
+import { device, spec } from "./smallModel.ts"
 
 /** What a prompt of this text is computed to be found in a cache of. */
 export const cachedTokens = 2
