@@ -6,7 +6,7 @@ import { Completion } from "../src/Completion.ts"
 import type { GrammarState } from "../src/GrammarState.ts"
 import { compile } from "../src/Grammars.ts"
 import { TokenBytes, TokenizerFile } from "../src/TokenBytes.ts"
-import { stopping } from "./engineSuite.ts"
+import { stopping } from "./sequences.ts"
 
 const END = TokenId.make(0)
 const table = new TokenBytes(

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { TextEngine } from "../src/Engine.ts"
 import { loadOnnxEngine } from "../src/OnnxEngine.ts"
 import { writeLlamaModel } from "../src/TestModels.ts"
-import { drain, greedy, sequence, stopping, type Transcript, wideLlama } from "./engineSuite.ts"
+import { wideLlama } from "./engineSuite.ts"
 import { roundsByNeighbours } from "./rounding.ts"
+import { drain, greedy, sequence, stopping, type Transcript } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const root = temporaryFolder()

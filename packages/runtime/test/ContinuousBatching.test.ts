@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { TokenId } from "@helixflow/schema/Ids"
 import * as FastCheck from "effect/FastCheck"
-import { drain, sequence, stopping } from "./engineSuite.ts"
+import { drain, sequence, stopping } from "./sequences.ts"
 import { CRASH, completionOf, makeEngine, NONSENSE, promptOf, successor } from "./tokenDecoder.ts"
 
 describe("ContinuousBatching", () => {

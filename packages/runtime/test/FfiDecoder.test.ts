@@ -7,7 +7,7 @@ import { OnnxDecoder } from "../src/OnnxDecoder.ts"
 import { loadOnnxEngine } from "../src/OnnxEngine.ts"
 import { OrtApi } from "../src/OrtApi.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
-import { drain, sequence, stopping } from "./engineSuite.ts"
+import { drain, sequence, stopping } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const root = temporaryFolder()

@@ -12,7 +12,8 @@ import { readOnnxFile } from "../src/OnnxFile.ts"
 import { OnnxSession } from "../src/OnnxSession.ts"
 import { type WriteLlamaOptions, writeTinyChatModel } from "../src/TestModels.ts"
 import { continuesWithSeveral } from "../src/TokenwiseDecoder.ts"
-import { drain, sequence, textEngineSuite } from "./engineSuite.ts"
+import { textEngineSuite } from "./engineSuite.ts"
+import { drain, sequence } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const unpatched = makeLoadOnnxEngine({ patch: false })

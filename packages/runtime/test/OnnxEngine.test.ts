@@ -6,7 +6,8 @@ import { type Embeddings, Sampling } from "@helixflow/schema/Generation"
 import type { EmbeddingEngine, LoadEngine } from "../src/Engine.ts"
 import { loadOnnxEngine, makeLoadOnnxEngine } from "../src/OnnxEngine.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
-import { drain, greedy, sequence, textEngineSuite } from "./engineSuite.ts"
+import { textEngineSuite } from "./engineSuite.ts"
+import { drain, greedy, sequence } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const loadOptions = { model: "model", context: 512, slots: 4, threads: 1 }

@@ -12,7 +12,7 @@ import { PromptLookup } from "../src/PromptLookup.ts"
 import { SpeculationGate } from "../src/SpeculationGate.ts"
 import { writeTinyChatModel } from "../src/TestModels.ts"
 import { loadTokenizer } from "../src/Tokenizer.ts"
-import { drain, greedy, sequence, stopping } from "./engineSuite.ts"
+import { drain, greedy, sequence, stopping } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 /** What followed the latest earlier occurrence of the last `order` tokens, looked for token by token. */

@@ -10,7 +10,7 @@ import { sentencePieceBpeJson, unigramJson } from "../src/SentencePieceTokenizer
 import { testSpecialTokens, type WriteLlamaOptions, writeTinyChatModel } from "../src/TestModels.ts"
 import { loadTokenizer } from "../src/Tokenizer.ts"
 import { wordPieces, wordPieceTokenizerJson } from "../src/WordPieceTokenizer.ts"
-import { drain, greedy, sequence } from "./engineSuite.ts"
+import { drain, greedy, sequence } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const root = temporaryFolder()

@@ -5,7 +5,7 @@ import type { LoadEngine } from "../src/Engine.ts"
 import { whyNot } from "../src/OnnxDeviceCheck.ts"
 import { loadOnnxEngine } from "../src/OnnxEngine.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
-import { drain, sequence } from "./engineSuite.ts"
+import { drain, sequence } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 const options = { model: "tiny", context: 512, slots: 4, threads: 1 }

@@ -20,7 +20,7 @@ import { revisionOf } from "../src/ModelRevision.ts"
 import { writeTinyChatModel, writeTinyEmbeddingModel } from "../src/TestModels.ts"
 import * as WorkerProcess from "../src/WorkerProcess.ts"
 import { compiled } from "./compiled.ts"
-import { sequence, stopping } from "./engineSuite.ts"
+import { sequence, stopping } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })

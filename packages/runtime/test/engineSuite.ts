@@ -1,12 +1,13 @@
 /** What every text engine must do, whatever computes below it. A new engine is one more call of {@link textEngineSuite}. */
 import * as path from "node:path"
 import { ContextLengthExceeded, EngineFailed } from "@helixflow/schema/Errors"
-import { Sampling, SequenceRequest, Stopping, type TokenBatch, type TokenLogprob } from "@helixflow/schema/Generation"
+import { Sampling, type SequenceRequest, type TokenBatch } from "@helixflow/schema/Generation"
 import type { Grammar } from "@helixflow/schema/Grammar"
-import { RequestId, TokenId } from "@helixflow/schema/Ids"
+import { TokenId } from "@helixflow/schema/Ids"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import type { LoadEngine, StepResult, TextEngine } from "../src/Engine.ts"
+import type { LoadEngine, TextEngine } from "../src/Engine.ts"
 import { tinyLlama, writeTinyChatModel } from "../src/TestModels.ts"
+import { drain, emptyTranscript, greedy, sequence, stopping, type Transcript } from "./sequences.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
 
 /** Wide enough for roundings to matter, and for sums to be taken in parts. */
@@ -18,71 +19,6 @@ export const wideLlama = {
   head_dim: 32,
   intermediate_size: 256,
   num_hidden_layers: 3
-}
-
-export const greedy = Sampling.make({
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  logitBias: {},
-  seed: 0
-})
-
-export const stopping = (options: Partial<Stopping> = {}) =>
-  Stopping.make({ maxTokens: 24, minTokens: 0, stop: [], stopTokenIds: [], ignoreEos: false, ...options })
-
-type SequenceOptions = Partial<Omit<SequenceRequest, "request">>
-
-export const sequence = (request: string, prompt: ReadonlyArray<TokenId>, options: SequenceOptions = {}) =>
-  SequenceRequest.make({
-    request: RequestId.make(request),
-    epoch: 0,
-    choice: 0,
-    prompt,
-    emitted: [],
-    sampling: greedy,
-    stopping: stopping(),
-    logprobs: null,
-    ...options
-  })
-
-/** What a sequence has said. */
-export interface Transcript {
-  tokens: Array<TokenId>
-  text: string
-  /** The text that came with each token. */
-  pieces: Array<string>
-  finish: "stop" | "length" | null
-  logprobs: Array<TokenLogprob>
-}
-
-const emptyTranscript = (): Transcript => ({ tokens: [], text: "", pieces: [], finish: null, logprobs: [] })
-
-/** Steps until nothing is left to do, and puts together what was said of each sequence. */
-export async function drain(engine: TextEngine, between: (step: number, result: StepResult) => void = () => {}) {
-  const transcripts = new Map<string, Transcript>()
-  const failures = new Map<string, string>()
-  for (let step = 0; engine.active > 0; step++) {
-    const result = await engine.step()
-    for (const { request, reason } of result.failures) failures.set(request, reason)
-    for (const { request, seq, tokens, text, logprobs, finish } of result.batches) {
-      const transcript = transcripts.get(request) ?? emptyTranscript()
-      transcripts.set(request, transcript)
-      expect(transcript.finish).toBeNull()
-      if (transcript.tokens.length > 0) expect(seq).toBeGreaterThan(0)
-      transcript.tokens.push(...tokens)
-      transcript.text += text
-      transcript.pieces.push(text)
-      transcript.finish = finish
-      transcript.logprobs.push(...(logprobs ?? []))
-    }
-    between(step, result)
-  }
-  return { transcripts, failures }
 }
 
 const SLOTS = 16
