@@ -2,7 +2,7 @@
 import { Caller, type ServiceTier } from "@helixflow/schema/Caller"
 import type { PermissionDenied } from "@helixflow/schema/Errors"
 import type { KeepAlive } from "@helixflow/schema/KeepAlive"
-import { Effect } from "effect"
+import { Context, Effect } from "effect"
 import { HttpLimits } from "./HttpLimits.ts"
 import { Principal, requireScope } from "./Principal.ts"
 
@@ -20,6 +20,12 @@ export interface Queueing {
   readonly queueTimeout: number
 }
 
+/** Milliseconds that the request at hand has waited for another model, which could not be had. */
+export class Waited extends Context.Reference<Waited>()("@helixflow/gateway/Waited", { defaultValue: () => 0 }) {}
+
+/** What is left to who has waited in vain: enough for a place that is free, not for a load. */
+const leastMillis = 1_000
+
 /** Whoever may use the API may wait; to go before others takes a scope. */
 export const queueing = ({
   keep_alive,
@@ -30,6 +36,8 @@ export const queueing = ({
     const principal = yield* Principal
     if (service_tier === "priority") yield* requireScope(principal, "priority")
     const tier = service_tier === "auto" ? "default" : (service_tier ?? "default")
+    const timeout = queue_timeout ? queue_timeout * 1000 : (yield* HttpLimits).queueMillis
+    const waited = yield* Waited
     return {
       caller: new Caller(
         {
@@ -40,6 +48,6 @@ export const queueing = ({
         },
         { disableValidation: true }
       ),
-      queueTimeout: queue_timeout ? queue_timeout * 1000 : (yield* HttpLimits).queueMillis
+      queueTimeout: waited === 0 ? timeout : Math.max(leastMillis, timeout - waited)
     }
   })

@@ -2,14 +2,16 @@
  * Requests for models of other servers. They pass as they came, every parameter with them, and the answer comes back byte for byte; only
  * the model's name is the upstream's own on the way. What goes wrong before an answer has begun is tried again, then elsewhere.
  */
-import { HttpClient, type HttpServerRequest, HttpServerResponse } from "@effect/platform"
-import { NodeHttpClient } from "@effect/platform-node"
+import { HttpClient, HttpServerRequest, HttpServerResponse } from "@effect/platform"
+import { NodeHttpClient, NodeHttpServerRequest } from "@effect/platform-node"
 import { Runtime } from "@helixflow/runtime/Runtime"
 import { Attribute } from "@helixflow/runtime/Telemetry"
+import type { ModelId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { Effect, type Scope, Stream } from "effect"
 import { charge } from "./Admission.ts"
 import { passOn } from "./EventStream.ts"
+import { type Attempt, withFallback } from "./ModelFallback.ts"
 import type { HelixError } from "./OpenAiErrors.ts"
 import { Principal } from "./Principal.ts"
 import { queueing } from "./Queueing.ts"
@@ -24,6 +26,7 @@ type Body = Readonly<Record<string, unknown>>
 const isBody = (json: unknown): json is Body => typeof json === "object" && json !== null && !Array.isArray(json)
 
 const upstreamHeader = "x-helixflow-upstream"
+const fallbackHeader = "x-helixflow-fallback-for"
 
 /** The last total that an answer names; null: none. */
 const totalTokens = (text: string): number | null => {
@@ -63,7 +66,13 @@ export interface Answering<A, R> {
     answer: UpstreamAnswer,
     headers: Readonly<Record<string, string>>
   ) => Effect.Effect<A, HelixError, R>
+  /** Tells the client, should it come to an answer, in whose place another model answers; an answer names its model anyway. */
+  readonly instead?: Attempt<A, R>["instead"]
+  /** Whether the client has been told something of an answer, after which nobody else is asked. */
+  readonly hasBegun?: () => boolean
 }
+
+const notBegun = () => false
 
 const relay = <A, R>(route: Route, path: string, body: Body, { theirs }: Answering<A, R>) =>
   Effect.gen(function* () {
@@ -77,7 +86,12 @@ const relay = <A, R>(route: Route, path: string, body: Body, { theirs }: Answeri
 const attempts = 3
 
 /** Asks a program that we run, which is started for it if need be; its place is held until the answer has ended. */
-const relayServed = <A, R>(spec: ModelSpec, path: string, body: Body, { theirs }: Answering<A, R>) =>
+const relayServed = <A, R>(
+  spec: ModelSpec,
+  path: string,
+  body: Body,
+  { hasBegun = notBegun, theirs }: Answering<A, R>
+) =>
   Effect.gen(function* () {
     const wait = yield* queueing()
     const server = yield* (yield* Runtime).connect({ model: spec.id, ...wait })
@@ -87,7 +101,7 @@ const relayServed = <A, R>(spec: ModelSpec, path: string, body: Body, { theirs }
     return yield* theirs(yield* metered(answer), {})
   }).pipe(
     Effect.scoped,
-    Effect.retry({ times: attempts - 1, while: ({ _tag }) => _tag === "UpstreamUnavailable" }),
+    Effect.retry({ times: attempts - 1, while: ({ _tag }) => _tag === "UpstreamUnavailable" && !hasBegun() }),
     Effect.provide(NodeHttpClient.layerUndici)
   )
 
@@ -107,12 +121,13 @@ export const route = <A, R>(
   answering: Answering<A, R>
 ): Effect.Effect<A, HelixError, R | Runtime | Principal | Scope.Scope> => {
   type Answer = Effect.Effect<A, HelixError, R | Runtime | Principal | Scope.Scope>
+  const { hasBegun = notBegun, instead = (_, answer) => answer } = answering
+  const ask = (spec: ModelSpec, body: Body): Answer =>
+    spec.external ? relayServed(spec, path, body, answering) : answering.ours(body)
   const answer = (body: Body, name: string): Answer =>
     Effect.gen(function* () {
       const spec = yield* ours(name)
-      if (spec !== undefined) {
-        return yield* spec.external ? relayServed(spec, path, body, answering) : answering.ours(body)
-      }
+      if (spec !== undefined) return yield* withFallback({ spec, body, ask, instead, hasBegun })
       const found = (yield* Upstreams).find(name)
       return yield* found === undefined ? answering.ours(body) : follow(found, body, found.upstream.fallback)
     })
@@ -121,6 +136,7 @@ export const route = <A, R>(
   const follow = (found: Route, body: Body, fallback: ReadonlyArray<string>): Answer =>
     Effect.catchTag(relay(found, path, body, answering), "UpstreamUnavailable", (error) =>
       Effect.gen(function* () {
+        if (hasBegun()) return yield* error
         const upstreams = yield* Upstreams
         for (const [index, name] of fallback.entries()) {
           if ((yield* ours(name)) !== undefined) return yield* answer({ ...body, model: name }, name)
@@ -140,6 +156,14 @@ const pass = ({ body, contentType, status }: UpstreamAnswer, headers: Readonly<R
     ? Effect.succeed(HttpServerResponse.uint8Array(body, { status, contentType, headers }))
     : passOn(body, contentType, headers)
 
+/** Says in a header field of the answer, if it is one, whom the client had asked for. */
+const markedWith = <A, R>(asked: ModelId, answer: Effect.Effect<A, HelixError, R>) =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+    const response = NodeHttpServerRequest.toServerResponse(request)
+    response.setHeader(fallbackHeader, asked)
+    return Effect.tapError(answer, () => Effect.sync(() => response.removeHeader(fallbackHeader)))
+  })
+
 /** The handler of a path, and what is answered where the request is for a model of another server. */
 export const relayed = <R>(
   path: string,
@@ -148,6 +172,7 @@ export const relayed = <R>(
   Effect.flatMap(readJson, (asked) =>
     route<HttpServerResponse.HttpServerResponse, R | RequestInfo | HttpServerRequest.HttpServerRequest>(path, asked, {
       ours: (body) => (body === asked ? handler : Effect.zipRight(replaceJson(body), handler)),
-      theirs: pass
+      theirs: pass,
+      instead: markedWith
     })
   )

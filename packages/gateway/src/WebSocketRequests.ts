@@ -150,11 +150,16 @@ export const createChat = (
         "unsupported_value"
       )
     }
+    let begun = false
     yield* route(
       "/chat/completions",
       { ...given, stream: true },
       {
-        theirs: (answer) => WebSocketRelay.tell(connection, id, answer),
+        hasBegun: () => begun,
+        theirs: (answer) => {
+          begun = !(answer.body instanceof Uint8Array)
+          return WebSocketRelay.tell(connection, id, answer)
+        },
         ours: (asked) =>
           Effect.gen(function* () {
             const chat = yield* Either.mapLeft(decodeChat(asked), toInvalidRequest)
@@ -164,6 +169,7 @@ export const createChat = (
               order,
               begins: (completion, kept) => Object.assign(progress, { completion, kept })
             })
+            begun = true
             yield* write(connection, id, form, generation, 0)
           })
       }

@@ -140,6 +140,20 @@ run(
 )
 
 run(
+  "a stream that breaks off on a WebSocket is not gone on with by another model",
+  Effect.gen(function* () {
+    const server = yield* upstreamServer((_, response) => {
+      begin(response, "Hal")
+      response.end()
+    })
+    const target = yield* inFront({ a: { url: `${server.url}/v1`, retries: 0, fallback: ["helix-demo"] } })
+    const messages = yield* told("m").pipe(Effect.provideService(Target, target))
+    expect(messages.at(-1)).toMatchObject({ type: "error", error: { code: "upstream_unavailable" } })
+    expect(messages.every(({ data }) => data === undefined || Object(data).model === "m")).toBe(true)
+  })
+)
+
+run(
   "everything that a client says passes, but for its key and the model's name",
   Effect.gen(function* () {
     const server = yield* upstreamServer(completion)

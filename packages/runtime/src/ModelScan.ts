@@ -6,10 +6,11 @@ import { LoadFailed } from "@helixflow/schema/Errors"
 import { ModelId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { Either } from "effect"
+import * as Fallbacks from "./Fallbacks.ts"
 import { appearance } from "./ModelRevision.ts"
 import * as ModelVersions from "./ModelVersions.ts"
 import * as ServerSettings from "./ServerSettings.ts"
-import { malformed, type Pool, type Read, readModel, type StoredModel } from "./StoredModel.ts"
+import { malformed, type Pool, type Read, readModel, type StoredModel, settingsFile } from "./StoredModel.ts"
 
 /** Folders below a models directory that are looked at: `name`, `org/name`, `org/name/version`. */
 const maxDepth = 3
@@ -65,6 +66,34 @@ export const scan = (
     }
   }
   for (const folder of gone) known.delete(folder)
+  nameAll(found, modelsDirs)
+  const misled = [...found.models.values()].flatMap((model) => {
+    const problem = Fallbacks.problemOf(model.spec, namedIn(found))
+    return problem === undefined ? [] : [{ model, problem }]
+  })
+  if (misled.length > 0) {
+    for (const { model, problem } of misled) {
+      const { folder, spec } = model
+      const reason = `\`fallback\`: ${problem}`
+      found.models.delete(spec.id)
+      found.refused.set(spec.id, new LoadFailed({ model: spec.id, reason, file: path.join(folder, settingsFile) }))
+    }
+    nameAll(found, modelsDirs)
+  }
+  return found
+}
+
+const namedIn =
+  ({ names, refused, versions }: Found): Fallbacks.Named =>
+  (name) => {
+    const model = names.get(name)
+    if (model !== undefined) return [model.spec]
+    return versions.get(name)?.versions.map(({ spec }) => spec) ?? (refused.has(name) ? [] : undefined)
+  }
+
+/** Who has which name. */
+const nameAll = (found: Found, modelsDirs: ReadonlyArray<string>): void => {
+  for (const names of [found.names, found.versions, found.versionFiles]) names.clear()
   for (const model of found.models.values()) {
     for (const alias of model.spec.aliases) if (!found.names.has(alias)) found.names.set(alias, model)
   }
@@ -80,7 +109,6 @@ export const scan = (
       else found.refused.set(name, read.left)
     }
   }
-  return found
 }
 
 const nameOf = (directory: string, folder: string): string =>

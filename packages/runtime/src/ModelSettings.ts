@@ -73,6 +73,8 @@ export const ModelSettings = Schema.Struct({
   /** The public name, instead of the folder's path. */
   id: Schema.optional(ModelId),
   aliases: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] }),
+  /** Models of ours that answer in its place, in this order, when it can't be had: ids, aliases or names of versions. */
+  fallback: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] }),
   /** What a loaded replica takes besides its KV cache, e.g. `"1.5GiB"`, instead of the estimate. */
   memory: Schema.optional(Amount),
   /** Most replicas, or how many are kept loaded and how many there are at most. */
@@ -149,6 +151,7 @@ export const toSpec = (
   return new ModelSpec({
     id: settings.id ?? name,
     aliases: settings.aliases,
+    fallback: settings.fallback,
     task: files.task,
     context,
     slots,

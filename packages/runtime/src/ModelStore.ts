@@ -67,7 +67,7 @@ export class ModelStore extends Context.Tag("@helixflow/runtime/ModelStore")<
         const now = [...found.models.values()].map(({ spec }) => spec).sort((a, b) => (a.id < b.id ? -1 : 1))
         if (now.length !== models.length || now.some((spec, index) => spec !== models[index])) models = now
         for (const [id, refused] of found.refused) {
-          if (before.get(id) !== refused) yield* Effect.logWarning(refused.message)
+          if (before.get(id)?.message !== refused.message) yield* Effect.logWarning(refused.message)
         }
       })
       const refresh = Effect.flatMap(Clock.currentTimeMillis, (now) => {

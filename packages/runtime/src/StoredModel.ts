@@ -22,7 +22,7 @@ export interface StoredModel {
   readonly server: ServerSettings.ServerSettings | null
 }
 
-const settingsFile = "helixflow.json"
+export const settingsFile = "helixflow.json"
 
 export type Read = Either.Either<StoredModel, LoadFailed>
 

@@ -14,6 +14,7 @@ export const Attribute = {
   operation: "gen_ai.operation.name",
   provider: "gen_ai.provider.name",
   responseId: "gen_ai.response.id",
+  requestModel: "gen_ai.request.model",
   responseModel: "gen_ai.response.model",
   inputTokens: "gen_ai.usage.input_tokens",
   cachedTokens: "gen_ai.usage.cache_read.input_tokens",
@@ -95,6 +96,11 @@ export const continuationDuration = seconds(
   "Time from the loss of a worker to the next token",
   [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10, 30, 60, 120]
 )
+
+export const fallbacks = Metric.counter("helixflow.fallbacks", {
+  description: "Requests that another model answered, since the one asked for could not be had",
+  incremental: true
+})
 
 export const quarantined = Metric.counter("helixflow.quarantined", {
   description: "Requests that were found to kill workers",

@@ -46,6 +46,33 @@ describe("the model store", () => {
     assert.deepInclude(said, { id: "renamed", weights: 1.5 * 2 ** 30, replicas: 2, context: 64, slots: 3 })
   })
 
+  it("refuses a fallback that there is not, that does something else, or that comes back, and says so", () => {
+    settings(chat("a"), { fallback: ["b", "helper"] })
+    settings(chat("b"), { fallback: ["c"] })
+    settings(chat("c"), { fallback: ["other"], aliases: ["helper"] })
+    settings(chat("other"), { id: "d" })
+    settings(chat("self"), { fallback: ["self"] })
+    settings(chat("round"), { fallback: ["d", "trip"] })
+    settings(chat("trip"), { fallback: ["round"] })
+    settings(chat("vague"), { fallback: ["vectors"] })
+    writeTinyEmbeddingModel(path.join(root, "vectors"))
+    settings(chat("sound"), { fallback: ["self", "d"] })
+    const first = scan([root])
+    assert.deepStrictEqual([...first.models.keys()].sort(), ["a", "b", "d", "sound", "vectors"])
+    assert.deepStrictEqual(first.models.get("sound")?.spec.fallback.map(String), ["self", "d"])
+    assert.isUndefined(first.names.get("helper"))
+    const reasons = Object.fromEntries([...first.refused].map(([id, { reason }]) => [id, reason]))
+    assert.deepStrictEqual(reasons, {
+      c: "`fallback`: there is no model `other`",
+      self: "`fallback`: it comes back to the model itself: self -> self",
+      round: "`fallback`: it comes back to the model itself: round -> trip -> round",
+      trip: "`fallback`: it comes back to the model itself: trip -> round -> trip",
+      vague: "`fallback`: `vectors` is for embedding, not for text-generation"
+    })
+    settings(path.join(root, "c"), { fallback: ["d"], aliases: ["helper"] })
+    assert.isDefined(scan([root]).names.get("helper"))
+  })
+
   it("computes tiny text models with one thread, unless another number is said", () => {
     chat("tiny")
     settings(chat("said"), { threads: 3 })

@@ -53,6 +53,8 @@ const computed = { disableValidation: true } as const
 export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
   id: ModelId,
   aliases: Schema.Array(ModelId),
+  /** Who answers in its place, in this order, when it can't be had. */
+  fallback: Schema.optionalWith(Schema.Array(ModelId), { default: (): ReadonlyArray<ModelId> => [] }),
   task: ModelTask,
   /** Most tokens of a sequence: prompt and completion together. */
   context: Schema.Int.pipe(Schema.positive()),
