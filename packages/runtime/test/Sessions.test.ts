@@ -68,7 +68,7 @@ onEachDatabase("a session", (database) => {
         const session = fresh()
         const request = requestOf("what is known")
         yield* readSome(one, session, mine, request, 3)
-        yield* until(isWritten(one, session, 3))
+        yield* until(isWritten(session, 3))
         yield* one.stop
         const { usage } = said(yield* resumeAll(yield* server(), session))
         expect(usage?.cachedTokens).toBe(PacedModel.cachedTokens)
@@ -123,7 +123,7 @@ onEachDatabase("a session", (database) => {
         const session = fresh()
         yield* one.allow(4)
         const reader = yield* Effect.fork(readAll(one, session, detached, requestOf("too long")))
-        yield* until(isWritten(one, session, 4))
+        yield* until(isWritten(session, 4))
         yield* one.sessions.cancel(session, "me")
         expect(yield* Effect.flip(Fiber.join(reader))).toEqual(new Cancelled())
         const resting = fresh()
@@ -148,7 +148,7 @@ onEachDatabase("a session", (database) => {
         const one = yield* server()
         const session = fresh()
         yield* readSome(one, session, mine, requestOf("gone"), 4)
-        yield* until(isWritten(one, session, 4))
+        yield* until(isWritten(session, 4))
         yield* one.sessions.remove(session, "me")
         yield* elapse("2 seconds")
         expect(yield* Effect.flip(one.sessions.read(session, "me"))).toEqual(new SessionNotFound({ session }))
@@ -249,7 +249,7 @@ onEachDatabase("a session", (database) => {
         const one = yield* server()
         const session = fresh()
         yield* readSome(one, session, detached, requestOf("without a database"), 2)
-        yield* until(isWritten(one, session, 2))
+        yield* until(isWritten(session, 2))
         yield* sql`ALTER TABLE sessions RENAME TO away`
         yield* one.allow(Number.POSITIVE_INFINITY)
         const wanted = yield* resumeAll(one, session)
@@ -290,7 +290,7 @@ onEachDatabase("a session that is finished unheard", (database) => {
       Effect.gen(function* () {
         const session = fresh()
         yield* readSome(one, session, keep, request, 5)
-        yield* until(isWritten(one, session, 5))
+        yield* until(isWritten(session, 5))
         return session
       })
 

@@ -2,9 +2,10 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SessionId } from "@helixflow/schema/Ids"
 import type { SessionEvent } from "@helixflow/schema/SessionActor"
-import { Chunk, Duration, Effect, Exit, Layer, Logger, Mailbox, Scope, Stream, TestClock } from "effect"
+import { Chunk, Duration, Effect, Exit, Layer, Logger, Mailbox, Option, Scope, Stream, TestClock } from "effect"
 import { Services } from "../src/Services.ts"
 import type { Keep } from "../src/SessionStore.ts"
+import * as SessionStore from "../src/SessionStore.ts"
 import * as Sessions from "../src/Sessions.ts"
 import * as PacedModel from "./pacedModel.ts"
 
@@ -104,11 +105,10 @@ export const said = (events: ReadonlyArray<SessionEvent>) => {
   return { choices: Object.fromEntries(choices), usage: last?._tag === "Completed" ? { ...last.usage } : null }
 }
 
-/** What is in the database is what the session has said. */
-export const isWritten = ({ sessions }: Server, session: SessionId, tokens: number, tenant = "me") =>
-  sessions.read(session, tenant).pipe(
-    Effect.map(({ record }) => record.events.filter(({ _tag }) => _tag === "Delta").length >= tokens),
-    Effect.orElseSucceed(() => false)
+/** So many tokens of the session are in the database: whoever has it next goes on after them. A server reads what it has itself first. */
+export const isWritten = (session: SessionId, tokens: number) =>
+  Effect.flatMap(SessionStore.make, ({ load }) => load(session)).pipe(
+    Effect.map(Option.exists(({ record }) => record.events.filter(({ _tag }) => _tag === "Delta").length >= tokens))
   )
 
 export const quiet = Logger.remove(Logger.defaultLogger)
