@@ -65,7 +65,14 @@ export const subtractionPhrases = expand(
   "From {a} (take|subtract|take away|remove) {b}.",
   "What does {a} (-|minus) {b} (make|give|equal)?",
   "(I have|She has|We have|Tom has) {a} (apples|coins|books|eggs) and (lose|sell|eat|give away) {b}. How many are left?",
-  "(How much is|What is|What's|) {a} (less|without|take away|reduced by) {b}?"
+  "(How much is|What is|What's|) {a} (less|without|take away|reduced by) {b}?",
+  "(If|When) (you|I|we) (take|subtract|remove|deduct) {b} from {a}, what (is left|remains|do you get)?",
+  "How much (is left|remains) (of|from) {a} (if|when|after) (you|I|we) (take|remove|subtract) {b}?",
+  "{b} (subtracted|taken|taken away|deducted|removed) from {a}(|?)",
+  "(What is|What's|How much is|Give me|Compute) {b} (subtracted|taken|deducted|removed) from {a}?",
+  "{a} with {b} (subtracted|taken away|deducted|removed)(|?)",
+  "(Start with|Begin with|Start at) {a} (and|then) (subtract|take away|remove|go back) {b}.",
+  "(I had|She had|We had|There were) {a} (apples|coins|books|eggs) and {b} (are|were) (gone|sold|lost|eaten). How many (are left|remain)?"
 )
 
 const fill = (phrase: string, a: number, b: number) => phrase.replaceAll("{a}", `${a}`).replaceAll("{b}", `${b}`)

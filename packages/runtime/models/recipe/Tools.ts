@@ -46,7 +46,9 @@ const toolKinds: ReadonlyArray<ToolKind> = [
     nouns: words("weather forecast temperature climate"),
     descriptions: expand(
       "(Get|Gets|Returns|Fetch|Look up|Tells) the (current |)weather(| in a city| of a place| for a location| somewhere)(|.)",
-      "(Weather|The weather|Current weather)( of a city| for a place|)(|.)"
+      "(Weather|The weather|Current weather)( of a city| for a place|)(|.)",
+      "(How warm|How cold|How sunny) it is( in a city| somewhere| now|)(|.)",
+      "(Weather|Temperature) (service|report|lookup|data)(| for cities)(|.)"
     ),
     parameters: words("city location place town"),
     phrases: expand(
@@ -72,7 +74,9 @@ const toolKinds: ReadonlyArray<ToolKind> = [
     nouns: words("time clock hour"),
     descriptions: expand(
       "(Get|Gets|Returns|Fetch|Look up|Tells) the (current |local |)time(| in a city| of a place| somewhere)(|.)",
-      "(Time|The time|Local time)( of a city| in a place|)(|.)"
+      "(Time|The time|Local time)( of a city| in a place|)(|.)",
+      "(What time it is|How late it is)( in a city| somewhere|)(|.)",
+      "(A clock|World clock|Clock)( for cities| of the world|)(|.)"
     ),
     parameters: words("city location timezone place"),
     phrases: expand(
@@ -92,7 +96,9 @@ const toolKinds: ReadonlyArray<ToolKind> = [
     nouns: words("web internet pages results"),
     descriptions: expand(
       "(Search|Searches|Look something up in|Looks in|Query) (the web|the internet|a search engine)(|.)",
-      "(Find|Finds|Returns) (pages|results|information) (on the web|about a topic|for a query)(|.)"
+      "(Find|Finds|Returns) (pages|results|information) (on the web|about a topic|for a query)(|.)",
+      "(Web|Internet) search(| for a topic| by query)(|.)",
+      "(Googles|Looks up) (a topic|anything|something)(| on the web)(|.)"
     ),
     parameters: words("query q text topic"),
     phrases: expand(
@@ -111,7 +117,9 @@ const toolKinds: ReadonlyArray<ToolKind> = [
     nouns: words("translation word language"),
     descriptions: expand(
       "(Translate|Translates) (a word|text|something)( into French| into another language| into German|)(|.)",
-      "(Get|Returns|Find) the translation of (a word|a text)(|.)"
+      "(Get|Returns|Find) the translation of (a word|a text)(|.)",
+      "(Translation|Translations) of (words|texts)(| into French| into other languages)(|.)",
+      "(Says|Tells) (a word|something) in another language(|.)"
     ),
     parameters: words("word text phrase"),
     phrases: expand(
@@ -130,7 +138,8 @@ const toolKinds: ReadonlyArray<ToolKind> = [
     nouns: words("stock price quote share"),
     descriptions: expand(
       "(Get|Gets|Returns|Look up|Fetch) the (current |)(stock|share) price( of a company|)(|.)",
-      "(Stock|Share) (prices|quotes)(| of companies)(|.)"
+      "(Stock|Share) (prices|quotes)(| of companies)(|.)",
+      "(What|How much) (a share|one share|a stock)( of a company|) costs(|.)"
     ),
     parameters: words("symbol ticker company name"),
     phrases: expand(
@@ -149,7 +158,8 @@ const toolKinds: ReadonlyArray<ToolKind> = [
     nouns: words("file document lines"),
     descriptions: expand(
       "(Read|Reads|Open|Opens|Load) a (text |)(file|document)(| from disk)(|.)",
-      "(Count|Counts|Returns) the lines of a file(|.)"
+      "(Count|Counts|Returns) the lines of a file(|.)",
+      "(The text|The content|The lines) of a (file|document)(|.)"
     ),
     parameters: words("path file filename name"),
     phrases: expand(
@@ -168,7 +178,8 @@ const toolKinds: ReadonlyArray<ToolKind> = [
     nouns: words("message email mail"),
     descriptions: expand(
       "(Send|Sends|Write) (a message|an email|a mail)( to someone| to a person|)(|.)",
-      "(Notify|Notifies) (someone|a person|a user)(|.)"
+      "(Notify|Notifies) (someone|a person|a user)(|.)",
+      "(Messages|Emails|Writes to) (someone|a person|people)(|.)"
     ),
     parameters: words("to recipient name person"),
     phrases: expand(
@@ -185,7 +196,10 @@ const toolKinds: ReadonlyArray<ToolKind> = [
   {
     names: words("play_music play play_song music_player"),
     nouns: words("music song player"),
-    descriptions: expand("(Play|Plays|Start|Starts) (music|a song|some music)(| by title| by name)(|.)"),
+    descriptions: expand(
+      "(Play|Plays|Start|Starts) (music|a song|some music)(| by title| by name)(|.)",
+      "(Music player|Song player|A player of music)(| for songs)(|.)"
+    ),
     parameters: words("song title name music"),
     phrases: expand(
       "(Play|Please play|Can you play|Could you play) {x}(|.| for me.| now.)",

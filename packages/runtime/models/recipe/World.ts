@@ -33,7 +33,7 @@ const generators: ReadonlyArray<{
   { family: "calendar", weight: 6, draw: drawCalendar },
   { family: "follow-ups", weight: 15, draw: drawFollowUp },
   { family: "system prompts", weight: 10, draw: drawSystemPrompt },
-  { family: "tools", weight: 20, draw: drawTools },
+  { family: "tools", weight: 28, draw: drawTools },
   { family: "json", weight: 6, draw: drawJson },
   { family: "refusals", weight: 6, draw: drawRefusal }
 ]
