@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
 /** Their tests start nothing and share nothing but code, so that it is loaded and compiled once for all of a package's files. */
@@ -5,8 +6,11 @@ const pure = ["schema", "scheduler"]
 
 export default defineConfig({
   test: {
-    // The two pools run beside each other: what starts processes waits for them half of the time.
-    poolOptions: { threads: { isolate: false, singleThread: true } },
+    // The two pools run beside each other, and of what starts processes two files at least: they wait for these a third of the time.
+    poolOptions: {
+      threads: { isolate: false, singleThread: true },
+      forks: { minForks: 1, maxForks: Math.max(2, availableParallelism() - 1) }
+    },
     projects: [...pure, "runtime", "gateway"].map((name) => ({
       resolve: { conditions: ["source"] },
       ssr: { resolve: { conditions: ["source"] } },

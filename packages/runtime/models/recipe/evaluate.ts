@@ -2,7 +2,8 @@
  * Asks helix-demo what its training held back and prints the share of right answers per family, as the model card shows it.
  * An answer is right when it is the expected text, word for word.
  *
- *   npm run eval:demo -- [--model <folder>] [--file onnx/model_quantized.onnx] [--count 200] [--sample] [--split train] [--verbose]
+ *   npm run eval:demo -- [--model <folder>] [--file onnx/model_quantized.onnx] [--count 200] [--seed 2] [--sample] [--split train]
+ *   [--verbose]
  */
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
@@ -19,6 +20,8 @@ const { values: options } = parseArgs({
     model: { type: "string", default: fileURLToPath(new URL("../helix-demo", import.meta.url)) },
     file: { type: "string", default: "onnx/model_quantized.onnx" },
     count: { type: "string", default: "200" },
+    /** Another draws other questions. */
+    seed: { type: "string", default: "2" },
     /** Samples with OpenAI's default temperature of 1 and the top_p and top_k of the generation config. */
     sample: { type: "boolean", default: false },
     /** `train` asks what training has seen the likes of: the difference is what was not generalized. */
@@ -43,7 +46,7 @@ console.log("| family | right | asked | share |\n|---|---|---|---|")
 const row = (name: string, right: number, asked: number) =>
   console.log(`| ${name} | ${right} | ${asked} | ${((100 * right) / asked).toFixed(1)} % |`)
 for (const family of families) {
-  const conversations = evaluationConversations(family, Number(options.count), 2, split)
+  const conversations = evaluationConversations(family, Number(options.count), Number(options.seed), split)
   let right = 0
   for (const conversation of conversations) {
     const expected = prompt(conversation)

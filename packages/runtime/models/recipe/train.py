@@ -1,6 +1,6 @@
 """Trains helix-demo: a plain Llama on the conversations that prepare.ts wrote.
 
-    python3 train.py <folder> --steps 12500
+    python3 train.py <folder> --steps 21000 --tokens 16384
 
 Reads config.json, ids.bin, learned.bin and lengths.bin, writes weights.bin (float32, little-endian) and weights.json
 (name -> [offset in bytes, shape], Hugging Face names). Needs PyTorch >= 1.13 and NumPy; runs on one CPU core, or on a GPU
