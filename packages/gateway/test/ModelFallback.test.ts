@@ -1,12 +1,10 @@
 /** Models of a started server that can't be had, and those that answer in their place. */
-import { writeFileSync } from "node:fs"
-import { join } from "node:path"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
 import { Context, Effect, Layer } from "effect"
 import { type Started, startServer } from "./Program.ts"
+import { writeChatModel } from "./writeChatModel.ts"
 
 const key = "hx-a-key-of-the-suite"
 
@@ -16,10 +14,7 @@ class Server extends Context.Tag("@helixflow/gateway/test/ModelFallback")<Server
     Effect.gen(function* () {
       const files = yield* FileSystem.FileSystem
       const models = yield* files.makeTempDirectoryScoped()
-      const chat = (name: string, settings: object) => {
-        writeTinyChatModel(join(models, name))
-        writeFileSync(join(models, name, "helixflow.json"), JSON.stringify({ slots: 2, prefixCache: 0, ...settings }))
-      }
+      const chat = (name: string, settings: object) => writeChatModel(models, name, settings)
       chat("huge", { memory: "3GiB", fallback: ["large", "short", "small"] })
       chat("large", { memory: "2GiB", fallback: ["larger"] })
       chat("larger", { memory: "4GiB" })

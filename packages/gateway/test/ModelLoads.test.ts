@@ -4,9 +4,9 @@ import { join } from "node:path"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { writeTinyChatModel } from "@helixflow/runtime/TestModels"
 import { Context, Effect, Layer } from "effect"
 import { helixflow, type Started, startServer } from "./Program.ts"
+import { writeChatModel } from "./writeChatModel.ts"
 
 const key = "hx-a-key-of-the-suite"
 
@@ -29,10 +29,7 @@ class Setting extends Context.Tag("@helixflow/gateway/test/ModelLoads")<Setting,
     Effect.gen(function* () {
       const files = yield* FileSystem.FileSystem
       const models = yield* files.makeTempDirectoryScoped()
-      const chat = (name: string, settings: object) => {
-        writeTinyChatModel(join(models, name))
-        writeFileSync(join(models, name, "helixflow.json"), JSON.stringify({ slots: 2, prefixCache: 0, ...settings }))
-      }
+      const chat = (name: string, settings: object) => writeChatModel(models, name, settings)
       chat("kept", { memory: "400MiB", replicas: { min: 1, max: 1 } })
       chat("crowded", { memory: "700MiB" })
       chat("huge", { memory: "3GiB" })

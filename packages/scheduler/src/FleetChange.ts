@@ -213,14 +213,19 @@ export const observeReplica = (view: FleetView, status: ReplicaStatus, now: numb
     status,
     life: "running",
     bytes: null,
-    taken: 0,
-    lastUsed: now,
-    loadedAt: null,
-    ahead: false,
-    heldUntil: 0,
-    keepUntil: Number.POSITIVE_INFINITY
+    ...untouched(now)
   })
 }
+
+/** Of a replica that nobody has asked for anything yet. */
+const untouched = (now: number) => ({
+  taken: 0,
+  lastUsed: now,
+  loadedAt: null,
+  ahead: false,
+  heldUntil: 0,
+  keepUntil: Number.POSITIVE_INFINITY
+})
 
 /** A load is decided: the replica counts as loading and its memory (`bytes` of each device) as taken, before anyone else knows. */
 export const assumeLoad = (view: FleetView, status: ReplicaStatus, bytes: number, now: number): FleetView => {
@@ -228,12 +233,7 @@ export const assumeLoad = (view: FleetView, status: ReplicaStatus, bytes: number
     status,
     life: "starting",
     bytes,
-    taken: 0,
-    lastUsed: now,
-    loadedAt: null,
-    ahead: false,
-    heldUntil: 0,
-    keepUntil: Number.POSITIVE_INFINITY
+    ...untouched(now)
   })
   return partsOf(status).reduce((view, part) => {
     const on = device(view, part.device)
