@@ -5,7 +5,7 @@
 import * as Http from "node:http"
 import type * as Https from "node:https"
 import type { ListenOptions } from "node:net"
-import type { Duplex } from "node:stream"
+import type { Duplex, Writable } from "node:stream"
 import * as Tls from "node:tls"
 import { HttpServer, type HttpServerError } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
@@ -73,6 +73,29 @@ const trackConnections = (server: NodeServer): Map<Duplex, Http.ServerResponse |
   })
   server.on("request", (request, response) => connections.set(request.socket, response))
   return connections
+}
+
+/**
+ * Requests that come before there is anybody to answer them: a server listens before what it serves is put together, and node leaves
+ * unanswered what nobody hears of.
+ */
+const holdEarly = (server: NodeServer, event: "request" | "upgrade") => {
+  const held: Array<readonly [request: Http.IncomingMessage, answer: Writable, ...rest: Array<unknown>]> = []
+  const hold = (...request: (typeof held)[number]) => {
+    // a client may leave meanwhile
+    request[1].on("error", () => undefined)
+    held.push(request)
+  }
+  const onListener = (name: string | symbol) => {
+    if (name !== event) return
+    server.off("newListener", onListener)
+    // it is there in a moment
+    queueMicrotask(() => {
+      server.off(event, hold)
+      for (const request of held) server.emit(event, ...request)
+    })
+  }
+  server.on(event, hold).on("newListener", onListener)
 }
 
 /** Answers what never became a request, unless the client has been answered already or is being so. */
@@ -169,6 +192,8 @@ export const layer = (
       if (Number.isFinite(mostConnections)) server.maxConnections = mostConnections
       const connections = trackConnections(server)
       refuseBrokenClients(server, connections)
+      holdEarly(server, "request")
+      holdEarly(server, "upgrade")
       const { address: bound } = yield* NodeHttpServer.make(() => server, address)
       yield* Effect.addFinalizer(() => drain(server, connections, limits.drainMillis))
       // one that nobody heard would end the process

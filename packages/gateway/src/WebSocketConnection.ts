@@ -21,6 +21,9 @@ export const CloseCode = {
   takenOver: 4001
 } as const
 
+/** Messages that a client may have done before the others have their turn: one read of a socket brings thousands. */
+const mostInTurn = 32
+
 const countMessage = byAttributes(webSocketMessages, [Attribute.direction])
 
 export class WebSocketConnection {
@@ -40,6 +43,8 @@ export class WebSocketConnection {
   dismissed: string | undefined
   /** Messages that have come and can't be taken yet: no more than one read of the socket brings. */
   #deferred: Array<string> = []
+  /** How many messages have been taken in this turn of the event loop. */
+  #taken = 0
   /** How many messages are being done that no other may overtake. */
   #held = 0
   #stalled: ReturnType<typeof setTimeout> | undefined
@@ -77,7 +82,7 @@ export class WebSocketConnection {
     this.usedAt = performance.now()
     countMessage(1, "received")
     if (this.#isBlocked) this.#deferred.push(text)
-    else this.take(this, text)
+    else this.#take(text)
   }
 
   /** Takes no further message until what this gives is called: so messages are done in their order, and wait in the client. */
@@ -157,7 +162,7 @@ export class WebSocketConnection {
   }
 
   get #isBlocked(): boolean {
-    return this.#held > 0 || this.#stalled !== undefined
+    return this.#held > 0 || this.#stalled !== undefined || this.#taken >= mostInTurn
   }
 
   readonly #sent = () => {
@@ -170,17 +175,30 @@ export class WebSocketConnection {
     this.#goOn()
   }
 
+  #take(text: string): void {
+    this.#taken++
+    if (this.#taken === 1) setImmediate(this.#turned)
+    if (this.#taken === mostInTurn) this.socket.pause()
+    this.take(this, text)
+  }
+
+  readonly #turned = () => {
+    const hadEnough = this.#taken >= mostInTurn
+    this.#taken = 0
+    if (hadEnough) this.#goOn()
+  }
+
   /** Takes what has been put off, and then reads on. */
   #goOn(): void {
     if (this.#isBlocked) return
-    const deferred = this.#deferred
+    const deferred = this.isOpen ? this.#deferred : []
     this.#deferred = []
     for (const [index, text] of deferred.entries()) {
       if (this.#isBlocked) {
         this.#deferred = deferred.slice(index)
         return
       }
-      this.take(this, text)
+      this.#take(text)
     }
     if (!this.#isBlocked) this.socket.resume()
   }

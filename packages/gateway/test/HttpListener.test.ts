@@ -1,10 +1,16 @@
-import { HttpServer } from "@effect/platform"
+import * as diagnostics from "node:diagnostics_channel"
+import * as Http from "node:http"
+import { HttpServer, HttpServerResponse } from "@effect/platform"
 import { assert, layer } from "@effect/vitest"
-import { Effect, Exit, Layer, Schedule, Scope } from "effect"
+import { Services } from "@helixflow/runtime/Services"
+import { Context, Effect, Exit, Fiber, Layer, Schedule, Scope } from "effect"
 import * as HttpListener from "../src/HttpListener.ts"
 import { connect, post } from "./RawClient.ts"
 import * as StubGateway from "./StubGateway.ts"
 import { request, Target } from "./Target.ts"
+
+/** What node publishes to when a request has come. */
+const requestStart = "http.server.request.start"
 
 const impatient = StubGateway.layer({}, { headersMillis: 50, requestMillis: 100 })
 
@@ -67,6 +73,26 @@ layer(patient, { excludeTestServices: true })("A listener", (it) => {
         assert.strictEqual(status, 200)
       }
     })
+  )
+
+  it.scoped("answers what came before there was anything to serve", () =>
+    Effect.gen(function* () {
+      const listener = HttpListener.layer("early", Http.createServer, { port: 0, host: "127.0.0.1" })
+      const server = Context.get(yield* Layer.build(listener), HttpServer.HttpServer)
+      const port = server.address._tag === "TcpAddress" ? server.address.port : 0
+      const hasCome = Effect.async<void>((resume) => {
+        const onRequest = () => resume(Effect.void)
+        diagnostics.subscribe(requestStart, onRequest)
+        return Effect.sync(() => diagnostics.unsubscribe(requestStart, onRequest))
+      })
+      const coming = yield* Effect.fork(hasCome)
+      yield* Effect.yieldNow()
+      const answer = yield* Effect.fork(Effect.promise(() => fetch(`http://127.0.0.1:${port}/`)))
+      yield* Fiber.join(coming)
+      yield* server.serve(Effect.succeed(HttpServerResponse.text("served")))
+      const response = yield* Fiber.join(answer)
+      assert.strictEqual(yield* Effect.promise(() => response.text()), "served")
+    }).pipe(Effect.provide(Services.layerAlone))
   )
 
   it.scoped("lets go of idle and silent connections when it stops", () =>

@@ -60,7 +60,7 @@ describe("A connection whose client floods and never reads", () => {
         { bufferedBytes }
       )
       client.pause()
-      const questions = 200_000
+      const questions = 50_000
       for (let n = 0; n < questions; n++) client.send("q")
       yield* until(() => connection.isFull)
       yield* until(() => connection.socket.isPaused)
@@ -99,6 +99,26 @@ describe("A message that no other may overtake", () => {
       releases[1]?.()
       yield* until(() => taken.length === 7)
       assert.deepStrictEqual(taken, ["a", "hold 1", "b", "hold 2", "c", "d", "e"])
+    })
+  )
+})
+
+describe("Messages that come in their thousands", () => {
+  it.scopedLive("are done in their order, a few in a turn, so that others have theirs in between", () =>
+    Effect.gen(function* () {
+      const taken: Array<string> = []
+      const take = (_: WebSocketConnection, text: string) => void taken.push(text)
+      const flooding = yield* connected(take)
+      const other = yield* connected(take)
+      const flood = Array.from({ length: 3000 }, (_, n) => `flood ${n}`)
+      for (const text of flood) flooding.client.send(text)
+      other.client.send("other")
+      yield* until(() => taken.length === flood.length + 1)
+      assert.isBelow(taken.indexOf("other"), flood.length / 4)
+      assert.deepStrictEqual(
+        taken.filter((text) => text !== "other"),
+        flood
+      )
     })
   )
 })
