@@ -50,8 +50,10 @@ export const waitingComment = ({ expectedMillis, loading, position, waitedMillis
  * Waits until the client has read some of what was written. If that takes `stallMillis`, node destroys the socket, and the
  * request is interrupted like any whose client has gone.
  */
-const drained = (response: ServerResponse, stallMillis: number): Effect.Effect<void> =>
+export const drained = (response: ServerResponse, stallMillis: number): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
+    // it may have read meanwhile
+    if (!response.writableNeedDrain) return resume(Effect.void)
     const onDrain = () => {
       response.setTimeout(0)
       resume(Effect.void)

@@ -1,6 +1,9 @@
-import { assert, layer } from "@effect/vitest"
+import { once } from "node:events"
+import * as Http from "node:http"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Ref, Schedule } from "effect"
 import OpenAI from "openai"
+import { drained } from "../src/EventStream.ts"
 import { Misfortune, StubSlots } from "../src/StubRuntime.ts"
 import { connect, post } from "./RawClient.ts"
 import * as StubGateway from "./StubGateway.ts"
@@ -287,4 +290,29 @@ layer(StubGateway.layer({ context: 100_000 }), { excludeTestServices: true })("A
       })
     )
   }
+})
+
+describe("A stream that waits for its client to read", () => {
+  it.scopedLive("goes on where it has read before the wait began", () =>
+    Effect.gen(function* () {
+      const server = yield* Effect.acquireRelease(
+        Effect.sync(() => Http.createServer().listen(0, "127.0.0.1")),
+        (server) => Effect.sync(() => server.close())
+      )
+      yield* Effect.promise(() => once(server, "listening"))
+      const address = server.address()
+      const port = typeof address === "object" && address !== null ? address.port : 0
+      const asked = Effect.async<Http.ServerResponse>((resume) => {
+        server.once("request", (_, response) => resume(Effect.succeed(response)))
+        Http.get({ host: "127.0.0.1", port }, (answer) => answer.resume())
+      })
+      const response = yield* asked
+      const hasRead = once(response, "drain")
+      assert.isFalse(response.write("x".repeat(2 ** 20)))
+      yield* Effect.promise(() => hasRead)
+      yield* drained(response, 1_000)
+      assert.isFalse(response.destroyed)
+      response.end()
+    })
+  )
 })

@@ -5,7 +5,7 @@
 import { createRequire } from "node:module"
 import { Worker } from "node:worker_threads"
 import * as SqlClient from "@effect/sql/SqlClient"
-import { Effect, Layer } from "effect"
+import { Deferred, Effect, Layer } from "effect"
 
 /** Between checkpoints. One with nothing to do costs a few microseconds. */
 const intervalMillis = 500
@@ -34,8 +34,12 @@ export const layer = (file: string): Layer.Layer<never, never, SqlClient.SqlClie
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const thread = yield* Effect.acquireRelease(start(file), stop)
-      const leaveToThread = Effect.zipRight(opened(thread), sql.unsafe(`PRAGMA wal_autocheckpoint = ${mostPages}`))
+      const opened = yield* Deferred.make<void, Error>()
+      yield* Effect.acquireRelease(start(file, opened), stop)
+      const leaveToThread = Effect.zipRight(
+        Deferred.await(opened),
+        sql.unsafe(`PRAGMA wal_autocheckpoint = ${mostPages}`)
+      )
       const warned = Effect.catchAll(leaveToThread, (error) =>
         Effect.logWarning("commits wait for the checkpoints of the database, which a thread could not take over", error)
       )
@@ -43,7 +47,7 @@ export const layer = (file: string): Layer.Layer<never, never, SqlClient.SqlClie
     })
   )
 
-const start = (file: string) =>
+const start = (file: string, opened: Deferred.Deferred<void, Error>) =>
   Effect.sync(() => {
     const driver = createRequire(import.meta.url).resolve("better-sqlite3")
     const thread = new Worker(program, {
@@ -53,15 +57,10 @@ const start = (file: string) =>
       workerData: { driver, file, intervalMillis }
     })
     thread.unref()
-    // heard or not, what fails there is not to end the process
-    thread.on("error", () => {})
+    // what fails there is not to end the process
+    thread.on("error", (error) => Deferred.unsafeDone(opened, Effect.fail(error)))
+    thread.once("message", () => Deferred.unsafeDone(opened, Effect.void))
     return thread
-  })
-
-const opened = (thread: Worker) =>
-  Effect.async<void, Error>((resume) => {
-    thread.once("error", (error) => resume(Effect.fail(error)))
-    thread.once("message", () => resume(Effect.void))
   })
 
 /** Its identity when it has ended. */

@@ -58,6 +58,7 @@ export const spawn = Effect.fnUntraced(function* (
   const unreachable = (reason: string) => new ActorUnreachable({ actor: name, reason })
   const path = join(options.socketDir, `${process.pid}-${++spawned}.sock`)
   const exit = yield* Deferred.make<WorkerEnd>()
+  const listening = yield* Deferred.make<void>()
   const memoryKills = ProcessState.memoryKills()
   /** Why we have killed it. */
   let sentence: WorkerEnd | null = null
@@ -71,6 +72,8 @@ export const spawn = Effect.fnUntraced(function* (
         // nothing a worker prints may get between the lines of a program that embeds us
         stdio: ["ignore", 2, 2, "ipc"]
       })
+      // its only message over the IPC channel: that its socket listens
+      child.once("message", () => Deferred.unsafeDone(listening, Effect.void))
       child.once("exit", (code, signal) => {
         const outOfMemory = ProcessState.memoryKills() > memoryKills
         Deferred.unsafeDone(exit, Effect.succeed(sentence ?? endOf(code, signal, outOfMemory)))
@@ -118,7 +121,7 @@ export const spawn = Effect.fnUntraced(function* (
 
   // whoever stops it while it starts or loads stops it too
   yield* Effect.forkScoped(watch(() => true))
-  yield* listening(child).pipe(
+  yield* Deferred.await(listening).pipe(
     Effect.raceFirst(Effect.flatMap(exited, (end) => new WorkerEnded(end))),
     Effect.timeoutFail({ duration: startTimeout, onTimeout: () => unreachable("it did not start in time") })
   )
@@ -135,12 +138,6 @@ const endOf = (code: number | null, signal: NodeJS.Signals | null, outOfMemory: 
     ? { reason: "killed by SIGKILL as the system was out of memory", crashed: true, outOfMemory: true }
     : { reason: `killed by ${signal}`, crashed: !sentSignals.has(signal) }
 }
-
-/** The worker says over its IPC channel when its socket listens. */
-const listening = (child: ChildProcess) =>
-  Effect.async<void>((resume) => {
-    child.once("message", () => resume(Effect.void))
-  })
 
 const stop = (child: ChildProcess, exited: Effect.Effect<unknown>) =>
   Effect.sync(() => (child.connected ? child.disconnect() : child.kill("SIGKILL"))).pipe(
