@@ -9,7 +9,6 @@ import * as HttpListener from "@helixflow/gateway/HttpListener"
 import * as StubRuntime from "@helixflow/gateway/StubRuntime"
 import { WebSocketLimits } from "@helixflow/gateway/WebSocketLimits"
 import { Conversations } from "@helixflow/runtime/Conversations"
-import { FairScheduler } from "@helixflow/runtime/FairScheduler"
 import * as InProcess from "@helixflow/runtime/InProcess"
 import { KeyStore } from "@helixflow/runtime/KeyStore"
 import * as Quarantine from "@helixflow/runtime/Quarantine"
@@ -90,4 +89,4 @@ const program = Layer.merge(Gateway.layer, tellPort).pipe(
   )
 )
 
-NodeRuntime.runMain(Effect.withScheduler(Layer.launch(program), new FairScheduler()))
+NodeRuntime.runMain(Layer.launch(program))

@@ -14,6 +14,7 @@ import { HttpLimits } from "./HttpLimits.ts"
 import { defectResponse, type HelixError, isHelixError, toResponse } from "./OpenAiErrors.ts"
 import { logDefect, RequestInfo, withProcessingTime } from "./RequestInfo.ts"
 import { Shutdown } from "./Shutdown.ts"
+import { turn } from "./Turns.ts"
 
 /** Those that a metric tells apart: a client may send any. */
 const methods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -75,6 +76,7 @@ const around = <R>(path: HttpLayerRouter.PathInput, handler: Effect.Effect<Respo
     }
     if (nodeResponse.closed) measure()
     else nodeResponse.once("close", measure)
+    if (isWork(path)) yield* turn
     const refused = shutdown.stopping() && isWork(path)
     // So that the client's next request finds another server.
     if (shutdown.stopping() && !nodeResponse.headersSent) nodeResponse.setHeader("connection", "close")

@@ -10,6 +10,7 @@ import { Shutdown } from "./Shutdown.ts"
 import * as StatusTopics from "./StatusTopics.ts"
 import { keyOf, ruleOf } from "./TopicRules.ts"
 import { Topics } from "./Topics.ts"
+import { turn } from "./Turns.ts"
 import { CloseCode, type WebSocketConnection } from "./WebSocketConnection.ts"
 import { WebSocketLimits } from "./WebSocketLimits.ts"
 import * as Requests from "./WebSocketRequests.ts"
@@ -96,7 +97,7 @@ export const make = ({ identify, takeOver }: RouterOptions) =>
             })
           ),
           // so that it is known before it may end
-          (running) => Effect.zipRight(Effect.yieldNow(), running)
+          (running) => Effect.zipRight(Effect.yieldNow(), Effect.zipRight(turn, running))
         )
       )
       connection.requests.set(id, { fiber, progress })

@@ -1,8 +1,7 @@
 /** The program. */
-import { FairScheduler } from "@helixflow/runtime/FairScheduler"
 import { Effect } from "effect"
 import { run } from "./Cli.ts"
 
 // The reader of a pipe (`helixflow chat … | head`) may have seen enough.
 process.stdout.on("error", () => process.exit())
-process.exit(await Effect.runPromise(Effect.withScheduler(run(process.argv), new FairScheduler())))
+process.exit(await Effect.runPromise(run(process.argv)))
