@@ -1,7 +1,8 @@
 /**
  * What do guesses gain while a stream runs alone? The engine as the worker has it, and the same one on a decoder that can't check
- * several tokens at once. Text that repeats itself is the best case; a text drawn at random has nothing to guess from, and must lose
- * nothing.
+ * several tokens at once. A bias has one text repeat itself, the best case, whatever the model would say; a text drawn at random has
+ * nothing to guess from, and must lose nothing. Models with weights of eight bits or fewer guess nothing: what they compute of a token
+ * depends on those beside it.
  */
 import { ContinuousBatching } from "@helixflow/runtime/ContinuousBatching"
 import type { Decoder } from "@helixflow/runtime/Decoder"
@@ -12,7 +13,7 @@ import { loadTokenizer } from "@helixflow/runtime/Tokenizer"
 import { Sampling, SequenceRequest, Stopping } from "@helixflow/schema/Generation"
 import { RequestId, TokenId } from "@helixflow/schema/Ids"
 import { threads } from "./Contestant.ts"
-import { demo, type EngineModel, graphOf, large } from "./EngineModels.ts"
+import { type EngineModel, graphOf, large, small } from "./EngineModels.ts"
 import * as Hardware from "./Hardware.ts"
 import { median, print } from "./Report.ts"
 import { drawTokens, makeRandom } from "./Workload.ts"
@@ -21,7 +22,7 @@ const rounds = 3
 const tokens = 128
 const phrase = 24
 
-const sampling = (temperature: number, seed: number) =>
+const sampling = (temperature: number, seed: number, logitBias: Readonly<Record<string, number>>) =>
   Sampling.make({
     temperature,
     topP: 1,
@@ -30,14 +31,17 @@ const sampling = (temperature: number, seed: number) =>
     presencePenalty: 0,
     frequencyPenalty: 0,
     repetitionPenalty: 1,
-    logitBias: {},
+    logitBias,
     seed
   })
 
+/** For each text, how it is sampled, and whether one token is preferred to all others. */
 const texts = {
-  "repeats itself": 0,
-  "drawn at random": 1
+  "repeats itself": { temperature: 0, bias: 100 },
+  "drawn at random": { temperature: 1, bias: 0 }
 }
+
+type Text = (typeof texts)[keyof typeof texts]
 
 const withoutVerify = ({ verify: _, ...decoder }: Decoder): Decoder => decoder
 
@@ -65,7 +69,7 @@ async function measure(model: EngineModel) {
   const engines = { with: engineOn(decoder), without: engineOn(withoutVerify(decoder)) }
   let asked = 0
 
-  const generate = async (engine: ContinuousBatching, temperature: number, seed: number) => {
+  const generate = async (engine: ContinuousBatching, { bias, temperature }: Text, seed: number) => {
     const repeated = drawTokens(makeRandom(seed), model.vocabulary, phrase).map((token) => TokenId.make(token))
     engine.submit(
       SequenceRequest.make({
@@ -74,7 +78,7 @@ async function measure(model: EngineModel) {
         choice: 0,
         prompt: [...repeated, ...repeated],
         emitted: [],
-        sampling: sampling(temperature, seed),
+        sampling: sampling(temperature, seed, { [repeated[0] ?? 0]: bias }),
         stopping: Stopping.make({ maxTokens: tokens, minTokens: 0, stop: [], stopTokenIds: [], ignoreEos: true }),
         logprobs: null
       })
@@ -86,11 +90,11 @@ async function measure(model: EngineModel) {
   }
 
   const rows = []
-  for (const [text, temperature] of Object.entries(texts)) {
+  for (const [name, text] of Object.entries(texts)) {
     const measured: Record<"with" | "without" | "steps", Array<number>> = { with: [], without: [], steps: [] }
     for (let round = 0; round <= rounds; round++) {
-      const plain = await generate(engines.without, temperature, round)
-      const guessing = await generate(engines.with, temperature, round)
+      const plain = await generate(engines.without, text, round)
+      const guessing = await generate(engines.with, text, round)
       if (round === 0) continue
       measured.without.push(plain.millis)
       measured.with.push(guessing.millis)
@@ -98,7 +102,7 @@ async function measure(model: EngineModel) {
     }
     rows.push({
       model: model.name,
-      text,
+      text: name,
       "without, ms/token": median(measured.without) / tokens,
       "with, ms/token": median(measured.with) / tokens,
       "tokens a step": tokens / median(measured.steps),
@@ -111,7 +115,7 @@ async function measure(model: EngineModel) {
 
 const hardware = Hardware.describe()
 const rows = []
-for (const model of [large("fp32"), large("q8"), demo()]) rows.push(...(await measure(model)))
+for (const model of [large("fp32"), small("fp32")]) rows.push(...(await measure(model)))
 print(
   "engine h",
   `one stream of ${tokens} tokens after a phrase of ${phrase} tokens, twice; median of ${rounds} alternating rounds`,

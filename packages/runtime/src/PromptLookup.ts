@@ -19,12 +19,17 @@ export class PromptLookup {
     this.#order = order
   }
 
-  /** At most `count` tokens that may come next; none where the end of the text has not been seen before. */
+  /**
+   * As many tokens that may come next, or none where the end of the text has not been seen before. What repeats itself again and again is
+   * shorter than that and is repeated here too, as in a copy that overlaps itself (LZ77).
+   */
   draft(count: number): ReadonlyArray<number> {
     while (this.#indexed < this.#tokens.length) this.#index(++this.#indexed)
-    return this.#continuation === undefined
-      ? []
-      : this.#tokens.slice(this.#continuation, Math.min(this.#continuation + count, this.#tokens.length))
+    if (this.#continuation === undefined) return []
+    const draft = this.#tokens.slice(this.#continuation, this.#continuation + count)
+    const period = draft.length
+    while (draft.length < count) draft.push(draft[draft.length - period] ?? 0)
+    return draft
   }
 
   #index(end: number): void {

@@ -20,7 +20,10 @@ const naive = (tokens: ReadonlyArray<number>, order: number, count: number) => {
   const end = tokens.length - order
   for (let at = end - 1; at >= 0 && end >= 0; at--) {
     if (tokens.slice(end).every((token, index) => token === tokens[at + index])) {
-      return tokens.slice(at + order, at + order + count)
+      // one after the other, so that what is guessed may be followed by itself
+      const text = [...tokens]
+      for (let next = at + order; text.length < tokens.length + count; next++) text.push(text[next] ?? 0)
+      return text.slice(tokens.length)
     }
   }
   return []
@@ -30,6 +33,11 @@ describe("prompt lookup", () => {
   it("guesses what followed the last time that the text ended like this", () => {
     const lookup = new PromptLookup([1, 2, 3, 9, 1, 2, 4, 5, 1, 2], 2)
     assert.deepStrictEqual(lookup.draft(3), [4, 5, 1])
+  })
+
+  it("guesses that what repeats itself does so again and again", () => {
+    assert.deepStrictEqual(new PromptLookup([7, 1, 2, 1, 2, 1, 2], 2).draft(5), [1, 2, 1, 2, 1])
+    assert.deepStrictEqual(new PromptLookup([3, 3, 3], 2).draft(4), [3, 3, 3, 3])
   })
 
   it("guesses nothing where the text is new", () => {
