@@ -63,8 +63,7 @@ export const mailboxDepth = (client: object): MailboxDepth | undefined => actors
 
 /** What runs in an actor now. */
 class Actor {
-  readonly #unreachable: ActorUnreachable
-  readonly #full: MailboxFull
+  readonly #name: string
   readonly #capacity: number
   readonly #fibers = new Set<Fiber.RuntimeFiber<unknown, unknown>>()
   readonly #streams = new Set<Mailbox.Mailbox<unknown, unknown>>()
@@ -72,8 +71,7 @@ class Actor {
   #stopped = false
 
   constructor({ mailboxCapacity = defaultMailboxCapacity, name }: HostOptions) {
-    this.#unreachable = new ActorUnreachable({ actor: name, reason: "it has stopped" })
-    this.#full = new MailboxFull({ actor: name, capacity: mailboxCapacity })
+    this.#name = name
     this.#capacity = mailboxCapacity
   }
 
@@ -83,7 +81,7 @@ class Actor {
 
   readonly stop = Effect.suspend(() => {
     this.#stopped = true
-    for (const mailbox of this.#streams) StreamMailbox.end(mailbox, Exit.fail(this.#unreachable))
+    for (const mailbox of this.#streams) StreamMailbox.end(mailbox, Exit.fail(this.#unreachable()))
     return Fiber.interruptAll(this.#fibers)
   })
 
@@ -131,8 +129,9 @@ class Actor {
   }
 
   #refusal(): Effect.Effect<never, unknown> | null {
-    if (this.#stopped) return Effect.fail(this.#unreachable)
-    return this.#held >= this.#capacity ? Effect.fail(this.#full) : null
+    if (this.#stopped) return Effect.fail(this.#unreachable())
+    if (this.#held < this.#capacity) return null
+    return Effect.fail(new MailboxFull({ actor: this.#name, capacity: this.#capacity }))
   }
 
   /** In a fiber of its own, so that it can end without its caller; with the caller's span as its parent. */
@@ -149,7 +148,12 @@ class Actor {
 
   #ended(exit: Exit.Exit<unknown, unknown>): Exit.Exit<unknown, unknown> {
     this.#held--
-    return Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) ? Exit.fail(this.#unreachable) : exit
+    return Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause) ? Exit.fail(this.#unreachable()) : exit
+  }
+
+  /** Made where it is needed: its stack costs more than all else that is done to start an actor. */
+  #unreachable(): ActorUnreachable {
+    return new ActorUnreachable({ actor: this.#name, reason: "it has stopped" })
   }
 }
 
