@@ -1,6 +1,7 @@
 /**
- * The chat template of helix-demo, and conversations as token ids. Tools are listed as signatures, `get_weather(city): Get the
- * weather`, because a JSON schema would fill a small model's context; calls have the form that Hermes and Qwen models use.
+ * The chat template of helix-demo, and conversations as token ids. Tools are listed as signatures, `Get the weather: get_weather(city)`,
+ * because a JSON schema would fill a small model's context, and behind what they do, because then a name is read knowing whether it is to be
+ * copied; calls have the form that Hermes and Qwen models use.
  */
 import { Template } from "@huggingface/jinja"
 import type { Tokenizer } from "@huggingface/tokenizers"
@@ -27,11 +28,11 @@ export const chatTemplate = [
   "{%- if tools -%}",
   "{{- '\\nTools:' if system else 'Tools:' -}}",
   "{%- for tool in tools -%}",
-  "{{- '\\n' + tool.function.name + '(' -}}",
+  "{{- '\\n' + (tool.function.description + ': ' if tool.function.description else '') + tool.function.name + '(' -}}",
   "{%- for name, schema in ((tool.function.parameters or {}).properties or {}) | items -%}",
   "{{- (', ' if not loop.first else '') + name -}}",
   "{%- endfor -%}",
-  "{{- ')' + (': ' + tool.function.description if tool.function.description else '') -}}",
+  "{{- ')' -}}",
   "{%- endfor -%}",
   "{%- endif -%}",
   "{{- '<|end|>\\n' -}}",

@@ -220,8 +220,15 @@ const moreNouns = words(
   "data info item user list order page record table value state status result entry account calendar event city place object"
 )
 const nouns = [...new Set([...toolKinds.flatMap((kind) => kind.nouns), ...moreNouns])]
+/** What names begin with in training: also the first words of usual ones, or what follows them would be known by heart. */
+const firstWords = [
+  ...new Set([...verbs, ...toolKinds.flatMap((kind) => kind.names.map((name) => name.split("_")[0] ?? name))])
+]
 
-/** A usual name; or one put together of a verb and a noun, in training often of a wrong one; or, in training, a made-up one. */
+/**
+ * A usual name; or one put together of a verb and a noun, in training often of a wrong one or of one of both alone; or, in training, a
+ * made-up one.
+ */
 function toolName(draw: Draw, kind: ToolKind): string {
   const form = draw.next()
   if (form < (draw.split === "test" ? 0.6 : 0.25)) return draw.pickSplit("tool", kind.names)
@@ -232,9 +239,11 @@ function toolName(draw: Draw, kind: ToolKind): string {
     (name) => name,
     () => {
       if (draw.split === "test") return `${draw.pick(verbs)}_${draw.pick(kind.nouns)}`
+      const first = part(firstWords)
+      if (draw.chance(0.2)) return first
       const noun = part(draw.chance(0.6) ? kind.nouns : nouns)
       const more = draw.chance(0.15) ? [part(nouns)] : []
-      return [...(draw.chance(0.15) ? [] : [part(verbs)]), noun, ...more].join(joint)
+      return [...(draw.chance(0.15) ? [] : [first]), noun, ...more].join(joint)
     }
   )
 }
