@@ -11,7 +11,7 @@ const rounds = 9
 const promptTokens = 64
 /** Texts of the stream before its worker is killed. */
 const before = 40
-const tokens = 600
+const tokens = 900
 
 const until = async (isSo: () => boolean | Promise<boolean>) => {
   while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 1))
@@ -67,7 +67,14 @@ async function measure(model: EngineModel, count: number) {
     const stream = open(server.port, served.name, { prompt: draw(promptTokens), tokens })
     await until(async () => (await replicas(server.port)).length === count && stream.arrivals.length > 0)
     for (const other of others) other.abandon()
-    await until(async () => (await replicas(server.port)).filter(({ active }) => active > 0).length === 1)
+    let ended = false
+    stream.done.then(() => {
+      ended = true
+    })
+    await until(async () => {
+      if (ended) throw new Error("the stream ended before its worker could be killed")
+      return (await replicas(server.port)).filter(({ active }) => active > 0).length === 1
+    })
     const { length, millis } = await pause(server.port, stream, start)
     await stream.done
     await until(async () => (await replicas(server.port)).length === count)
