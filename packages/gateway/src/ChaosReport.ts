@@ -111,9 +111,7 @@ export const deviations = (findings: Findings): ReadonlyArray<string> => {
     found.push(`descriptors grew from ${descriptorsOf(before)} to ${descriptorsOf(after)}, but for those of workers`)
   }
   const descriptors = growth(samples, descriptorsOf)
-  // clients come and go while it lasts: what has closed behind them was no leak
-  const isLeft = descriptorsOf(after) > descriptorsOf(before)
-  if (descriptors !== null && descriptors > steepDescriptors && isLeft) {
+  if (descriptors !== null && descriptors > steepDescriptors) {
     found.push(`descriptors grow by ${descriptors.toFixed(1)} a minute`)
   }
   const bytes = growth(samples, bytesOf)

@@ -39,11 +39,6 @@ describe("a chaos", () => {
     expect(deviations({ ...well, after: { ...well.after, workers: 40, descriptors: 21 + 2 * 36 } })).toEqual([])
   })
 
-  it("may open descriptors for its clients that are closed behind them", () => {
-    const samples = sampled((minute) => ({ descriptors: 20 + 12 * minute }))
-    expect(deviations({ ...well, samples, after: well.before })).toEqual([])
-  })
-
   it("takes numbers for the same that differ in their last bits", () => {
     expect(deviations(answered({ numbers: [-0.500_001, 2.000_01] }))).toEqual([])
   })

@@ -5,6 +5,7 @@ import { Effect, Ref, Schedule } from "effect"
 import OpenAI from "openai"
 import { drained } from "../src/EventStream.ts"
 import { Misfortune, StubSlots } from "../src/StubRuntime.ts"
+import { listening } from "./listening.ts"
 import { connect, post } from "./RawClient.ts"
 import * as StubGateway from "./StubGateway.ts"
 import { openai, request, Target } from "./Target.ts"
@@ -295,16 +296,11 @@ layer(StubGateway.layer({ context: 100_000 }), { excludeTestServices: true })("A
 describe("A stream that waits for its client to read", () => {
   it.scopedLive("goes on where it has read before the wait began", () =>
     Effect.gen(function* () {
-      const server = yield* Effect.acquireRelease(
-        Effect.sync(() => Http.createServer().listen(0, "127.0.0.1")),
-        (server) => Effect.sync(() => server.close())
-      )
-      yield* Effect.promise(() => once(server, "listening"))
-      const address = server.address()
-      const port = typeof address === "object" && address !== null ? address.port : 0
+      const server = Http.createServer()
+      const url = yield* listening(server)
       const asked = Effect.async<Http.ServerResponse>((resume) => {
         server.once("request", (_, response) => resume(Effect.succeed(response)))
-        Http.get({ host: "127.0.0.1", port }, (answer) => answer.resume())
+        Http.get(url, (answer) => answer.resume())
       })
       const response = yield* asked
       const hasRead = once(response, "drain")

@@ -60,7 +60,7 @@ describe("A connection whose client floods and never reads", () => {
         { bufferedBytes }
       )
       client.pause()
-      const questions = 50_000
+      const questions = 200_000
       for (let n = 0; n < questions; n++) client.send("q")
       yield* until(() => connection.isFull)
       yield* until(() => connection.socket.isPaused)
