@@ -22,6 +22,7 @@ export interface Outcome {
 /** The server's process at some moment, in milliseconds since the load began. */
 export interface Sample {
   readonly at: number
+  /** But for connections that a client has open. */
   readonly descriptors: number
   /** Each has some of the descriptors. */
   readonly workers: number

@@ -9,6 +9,7 @@ import * as ProcessState from "@helixflow/runtime/ProcessState"
 import { Effect, Option, Redacted, Schedule, type Scope } from "effect"
 import type { Kind } from "./ChaosPlan.ts"
 import { type CommandFailure, failed } from "./CommandFailure.ts"
+import { descriptorsBut } from "./Descriptors.ts"
 
 export interface ChaosServer {
   readonly pid: number
@@ -21,6 +22,7 @@ export interface ChaosServer {
   /** Pids of the workers that are there now. */
   readonly workers: () => ReadonlyArray<number>
   readonly zombies: () => number
+  /** Those of its process, but for connections that a client has open. */
   readonly descriptors: () => number
   readonly residentBytes: () => number
   /** Null while it runs. */
@@ -115,7 +117,7 @@ export const start = (options: ChaosServerOptions): Effect.Effect<ChaosServer, C
       embedder: Option.isSome(embedder),
       workers: () => childrenOf(pid).filter((worker) => ProcessState.read(worker) !== undefined),
       zombies: () => childrenOf(pid).filter((worker) => ProcessState.read(worker) === undefined).length,
-      descriptors: () => fs.readdirSync(`/proc/${pid}/fd`).length,
+      descriptors: () => descriptorsBut(pid, port),
       residentBytes: () => residentBytes(pid),
       ended
     }
