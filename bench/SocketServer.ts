@@ -6,6 +6,7 @@ import { ApiKeys } from "@helixflow/gateway/ApiKeys"
 import { Identity } from "@helixflow/gateway/Authentication"
 import * as Gateway from "@helixflow/gateway/Gateway"
 import * as HttpListener from "@helixflow/gateway/HttpListener"
+import { limitMarkingThreads } from "@helixflow/gateway/MarkingThreads"
 import * as StubRuntime from "@helixflow/gateway/StubRuntime"
 import { WebSocketLimits } from "@helixflow/gateway/WebSocketLimits"
 import { Conversations } from "@helixflow/runtime/Conversations"
@@ -89,4 +90,5 @@ const program = Layer.merge(Gateway.layer, tellPort).pipe(
   )
 )
 
+limitMarkingThreads()
 NodeRuntime.runMain(Layer.launch(program))

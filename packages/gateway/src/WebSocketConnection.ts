@@ -52,8 +52,8 @@ export class WebSocketConnection {
 
   constructor(
     readonly socket: WebSocket,
-    /** What the socket writes to. */
-    private readonly transport: Pick<Duplex, "cork" | "uncork">,
+    /** What the socket reads from and writes to. */
+    private readonly transport: Pick<Duplex, "cork" | "uncork" | "pause">,
     public principal: PrincipalShape,
     /** What the client has shown for it; never to be logged. */
     readonly authorization: string | undefined,
@@ -150,7 +150,17 @@ export class WebSocketConnection {
   close(code: number, reason: string): void {
     this.#deferred = []
     this.socket.close(code, reason)
-    setTimeout(() => this.socket.terminate(), this.limits.closeMillis).unref()
+    this.#terminateSoon()
+  }
+
+  /**
+   * What came is no message, and the client has been told so: no more is read. To read on and throw it away would have the garbage
+   * collector look at all that the others have, for every few messages that are too large.
+   */
+  refuse(): void {
+    // ws reads on in the next tick
+    process.nextTick(() => this.transport.pause())
+    this.#terminateSoon()
   }
 
   /** To be called when the socket has closed. */
@@ -159,6 +169,10 @@ export class WebSocketConnection {
     this.#deferred = []
     for (const leave of this.topics.values()) leave()
     this.topics.clear()
+  }
+
+  #terminateSoon(): void {
+    setTimeout(() => this.socket.terminate(), this.limits.closeMillis).unref()
   }
 
   get #isBlocked(): boolean {

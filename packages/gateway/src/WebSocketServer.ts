@@ -124,8 +124,8 @@ const make = Effect.gen(function* () {
     socket.on("pong", () => {
       connection.unanswered = 0
     })
-    // ws closes by itself, with the code that fits; who is not heard of here would end the process
-    socket.on("error", ignore)
+    // ws closes by itself, with the code that fits
+    socket.on("error", () => connection.refuse())
     socket.once("close", () => {
       part?.delete(connection)
       if (connections.get(connection.session) === connection) connections.delete(connection.session)
@@ -253,8 +253,6 @@ const make = Effect.gen(function* () {
 })
 
 const stopping = "The server is stopping."
-
-const ignore = () => undefined
 
 const countConnections = byAttributes(webSocketConnections, [])
 
