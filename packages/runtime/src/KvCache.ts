@@ -1,13 +1,19 @@
 /**
  * The KV cache: per layer and kind one array `[slots, heads, capacity, dimension]`, batch outermost, so that the first n slots are
  * one contiguous view and a step copies nothing in. Capacity is a multiple of `BUCKET` tokens, common to all slots, and follows
- * the longest sequence; a view costs what its capacity is, so it shrinks again when the longest sequence leaves.
+ * the longest sequence; a view costs what its capacity is, so it shrinks again some steps after the longest sequence has left.
  */
 
 import { type Floats, type FloatType, makeFloats } from "./Floats.ts"
 
 /** Tokens by which capacity grows: few re-layouts, little padding to compute over. */
 const BUCKET = 64
+
+/**
+ * Steps with twice the room that they need until it is given back; fewer where it is more. Streams come one after the other, and to make the
+ * cache anew for each takes the time of several steps, most of it the garbage collector's.
+ */
+const PATIENCE = 256
 
 /** Shape of one array: `heads` KV heads of `dimension` numbers per token. */
 export interface KvShape {
@@ -29,11 +35,14 @@ export class KvCache {
   readonly #type: FloatType
   #arrays: Array<Floats>
   #capacity = BUCKET
+  /** Steps that had room to spare since the last that had not, weighted by how many times too much. */
+  #spared = 0
 
   constructor(
     readonly shapes: ReadonlyArray<KvShape>,
     readonly slots: number,
-    type: FloatType = "float32"
+    type: FloatType = "float32",
+    readonly patience = PATIENCE
   ) {
     this.#type = type
     this.#arrays = shapes.map((shape) => this.#allocate(shape, BUCKET))
@@ -44,10 +53,16 @@ export class KvCache {
     return this.#capacity
   }
 
-  /** Re-lays the cache out if slots of `tokens` don't fit, or fit in half the room. Only the first `used` slots are kept. */
+  /**
+   * To be called for each step. Re-lays the cache out if slots of `tokens` don't fit, or have fit in half the room for a while. Only the
+   * first `used` slots are kept.
+   */
   reserve(tokens: number, used: number): void {
     const capacity = Math.max(BUCKET, Math.ceil(tokens / BUCKET) * BUCKET)
-    if (capacity <= this.#capacity && capacity * 2 > this.#capacity) return
+    const halves = this.#capacity / capacity / 2
+    this.#spared = halves < 1 ? 0 : this.#spared + halves
+    if (capacity <= this.#capacity && this.#spared < this.patience) return
+    this.#spared = 0
     for (const [index, old] of this.#arrays.entries()) {
       const shape = this.#shape(index)
       const array = this.#allocate(shape, capacity)

@@ -35,7 +35,7 @@ const operation = FastCheck.oneof(
 
 describe("KvCache", () => {
   it.prop("keeps every slot's columns through growing, shrinking and moving", [FastCheck.array(operation)], ([ops]) => {
-    const cache = new KvCache(shapes, SLOTS)
+    const cache = new KvCache(shapes, SLOTS, "float32", 1)
     // the numbers that each slot's columns started with
     let slots: Array<ReadonlyArray<number>> = Array.from({ length: SLOTS }, () => [])
     let next = 0
@@ -96,8 +96,31 @@ describe("KvCache", () => {
     expect(cache.capacity).toBe(320)
     cache.reserve(200, SLOTS)
     expect(cache.capacity).toBe(320)
-    cache.reserve(100, SLOTS)
+  })
+
+  it("gives room back once steps have not needed half of it for a while, the sooner the more there is", () => {
+    const cache = new KvCache(shapes, SLOTS, "float32", 8)
+    const stepsUntilSmaller = (from: number, tokens: number) => {
+      cache.reserve(from, SLOTS)
+      for (let steps = 1; ; steps++) {
+        cache.reserve(tokens, SLOTS)
+        if (cache.capacity < from) return steps
+      }
+    }
+    expect(stepsUntilSmaller(256, 128)).toBe(8)
     expect(cache.capacity).toBe(128)
+    expect(stepsUntilSmaller(1024, 64)).toBe(1)
+    expect(cache.capacity).toBe(64)
+  })
+
+  it("keeps its room while one step in a while needs it", () => {
+    const cache = new KvCache(shapes, SLOTS, "float32", 8)
+    for (let stream = 0; stream < 5; stream++) {
+      for (let length = 64; length <= 256; length += 32) {
+        cache.reserve(length, SLOTS)
+        if (stream > 0) expect(cache.capacity).toBe(256)
+      }
+    }
   })
 
   it("gives back in another slot what was read from one", () => {
