@@ -43,8 +43,10 @@ async function measure(model: EngineModel, slots: number) {
   await streamAll(server.port, model.name, workload)
   const resident = residentOfWorker(server.pid)
   await server.stop()
-  const files = { ...describeModelFolder(model.folder, model.name), created: 0, revision: "" }
-  const { claim } = ModelSettings.toSpec(ModelId.make(model.name), files, { ...ModelSettings.defaults, ...settings })
+  const described = describeModelFolder(model.folder, model.name)
+  const files = { ...described, onKinds: new Map([["cpu", described] as const]), created: 0, revision: "" }
+  const spec = ModelSettings.toSpec(ModelId.make(model.name), files, { ...ModelSettings.defaults, ...settings })
+  const claim = spec.claimOn("cpu")
   return {
     model: model.name,
     slots,

@@ -71,7 +71,7 @@ let replicas = 0
 const load = (view: FleetView.FleetView, spec: ModelSpec, on: DeviceId, at: number) => {
   const status = replicaStatus(spec, on, { n: replicas++ })
   const id = status.replica
-  const loading = FleetChange.assumeLoad(view, status, spec.claim, at)
+  const loading = FleetChange.assumeLoad(view, status, spec.claimOn("cuda"), at)
   return { id, view: FleetChange.updateReplica(loading, id, () => ({ life: "running" })) }
 }
 

@@ -1,5 +1,6 @@
 /** `/admin/v1/models`: what there is and where it runs; loading, unloading, removing. */
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema } from "@effect/platform"
+import { DeviceKind } from "@helixflow/schema/Device"
 import { ModelTask, PolicyName, ReplicaState } from "@helixflow/schema/Model"
 import { Schema } from "effect"
 
@@ -30,9 +31,13 @@ export const CatalogModel = Schema.Struct({
   slots: Schema.Int,
   max_replicas: Schema.Int,
   policy: PolicyName,
-  /** What a replica claims, and of that what is no KV cache. */
+  /** What a replica claims, and of that what is no KV cache: the most on any kind of device that there is. */
   claim_bytes: Schema.Number,
   weights_bytes: Schema.Number,
+  /** The same on each kind. */
+  memory: Schema.Array(
+    Schema.Struct({ device_kind: DeviceKind, claim_bytes: Schema.Number, weights_bytes: Schema.Number })
+  ),
   /** Of the model as a whole; `queued`: it is wanted, and waits for a place or its turn. */
   state: Schema.Literal("loaded", "loading", "queued", "unloading", "failed", "unloaded"),
   /** Why it could not be loaded, where that was so. */

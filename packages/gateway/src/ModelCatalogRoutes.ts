@@ -2,9 +2,21 @@
 import type { CatalogEntry } from "@helixflow/runtime/Catalog"
 import type { ModelVersions } from "@helixflow/runtime/ModelVersions"
 import { Runtime } from "@helixflow/runtime/Runtime"
+import { DeviceKind } from "@helixflow/schema/Device"
+import type { ModelSpec } from "@helixflow/schema/Model"
 import { Effect } from "effect"
 import * as AdminRouter from "./AdminRouter.ts"
 import { type CatalogModel, ModelCatalogApi, type ModelLoad, type VersionsView } from "./ModelCatalogApi.ts"
+
+/** What a replica claims on each kind of device that there is. */
+const memoryOf = (spec: ModelSpec): CatalogModel["memory"] =>
+  DeviceKind.literals
+    .filter((kind) => spec.onKinds[kind] !== undefined)
+    .map((kind) => ({
+      device_kind: kind,
+      claim_bytes: spec.claimOn(kind),
+      weights_bytes: spec.footprintOn(kind).weights
+    }))
 
 const toView = ({ bundled, failure, folder, keptLoaded, replicas, spec, state }: CatalogEntry): CatalogModel => ({
   id: spec.id,
@@ -18,8 +30,9 @@ const toView = ({ bundled, failure, folder, keptLoaded, replicas, spec, state }:
   slots: spec.slots,
   max_replicas: spec.replicas,
   policy: spec.policy,
-  claim_bytes: spec.claim,
-  weights_bytes: spec.weights,
+  claim_bytes: Math.max(0, ...memoryOf(spec).map(({ claim_bytes }) => claim_bytes)),
+  weights_bytes: Math.max(0, ...memoryOf(spec).map(({ weights_bytes }) => weights_bytes)),
+  memory: memoryOf(spec),
   state,
   failure,
   replicas: replicas.map(({ active, device, lastFailure, parts, pid, replica, rss, since, slots, state }) => ({

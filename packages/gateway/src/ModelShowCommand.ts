@@ -74,14 +74,18 @@ const replicaHead = ["REPLICA", "DEVICE", "STATE", "REQUESTS", "CLAIMED", "TAKEN
 
 /** A server's words on a model. */
 export const draw = (url: string, model: CatalogModel, devices: ReadonlyArray<DeviceView>): string => {
-  const { aliases, claim_bytes, failure, folder, id, kept_loaded, max_replicas, state, weights_bytes } = model
+  const { aliases, failure, folder, id, kept_loaded, max_replicas, memory, state } = model
+  const claims = memory.map(
+    ({ claim_bytes, device_kind, weights_bytes }) =>
+      `${bytes(claim_bytes)} on ${device_kind} (${bytes(weights_bytes)} of that without its KV cache)`
+  )
   const lines = [
     `## On ${url}`,
     "",
     `${id} is ${state}${failure === null ? "" : `: ${failure}`}${kept_loaded ? " (the default model, kept loaded)" : ""}`,
     `Folder: ${folder}`,
     ...(aliases.length === 0 ? [] : [`Aliases: ${aliases.join(", ")}`]),
-    `A replica claims ${bytes(claim_bytes)}, ${bytes(weights_bytes)} of that without its KV cache; there may be ${max_replicas}`
+    `A replica claims ${claims.join(" or ")}; there may be ${max_replicas}`
   ]
   const rows = replicaRows(model, devices)
   return [...lines, ...(rows.length === 0 ? [] : ["", table([replicaHead, ...rows])])].join("\n")

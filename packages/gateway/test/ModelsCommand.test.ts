@@ -159,6 +159,9 @@ layer(Setting.layer, { timeout: 60_000, excludeTestServices: true })("the models
         /^## On http:\/\/127\.0\.0\.1:\d+\n\nhelix-demo is loaded \(the default model, kept loaded\)$/m
       )
       expect(shown.stdout).toMatch(
+        /^A replica claims [\d.]+ .iB on cpu \([\d.]+ .iB of that without its KV cache\); there may be 1$/m
+      )
+      expect(shown.stdout).toMatch(
         /^local\/cpu:0\/helix-demo#0 +local\/cpu:0 +ready +0\/16 +[\d.]+ MiB resident +[\d.]+ MiB +\S+ .iB of \S+ .iB +\d+$/m
       )
       // the card of the bundled model of this name, for want of the server's own

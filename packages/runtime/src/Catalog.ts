@@ -126,14 +126,17 @@ export const make = Effect.fnUntraced(function* ({ defaultModel, directory, stor
   )
 
   const view = Effect.flatMap(scheduler, (actor) => actor.View())
-  const entryOf = ({ folder, spec }: StoredModel, { replicas, waiting }: FleetSnapshot): CatalogEntry => {
+  const entryOf = ({ folder, spec }: StoredModel, fleet: FleetSnapshot): CatalogEntry => {
+    const { replicas, waiting } = fleet
     const own = replicas.filter(({ model, state }) => model === spec.id && state !== "absent")
     const standing = {
       isWanted: loads.isPending(spec.id) || waiting.some(({ model }) => model === spec.id),
       failure: loads.failureOf(spec.id)
     }
     const bundled = isBundled(folder)
-    return { spec, folder, bundled, keptLoaded: isKept(spec.id), ...stateOf(own, standing), replicas: own }
+    // what the scheduler claims for it, which may have been learned since
+    const claimed = fleet.models.find(({ id, revision }) => id === spec.id && revision === spec.revision) ?? spec
+    return { spec: claimed, folder, bundled, keptLoaded: isKept(spec.id), ...stateOf(own, standing), replicas: own }
   }
   const find: Catalog["find"] = (name) =>
     Effect.flatMap(store.find(name), (stored) => Effect.map(view, (fleet) => entryOf(stored, fleet)))

@@ -74,18 +74,18 @@ export const make = ({
       reservation: ReservationId
     ): Effect.Effect<Option.Option<DeviceId>, never, Scope.Scope> =>
       Effect.gen(function* () {
-        const gpus = yield* Effect.forEach(yield* directory.gpus.values, (gpu) =>
-          Effect.map(Effect.option(gpu.Status()), (status) => ({
-            gpu,
-            crashes: Option.match(status, { onNone: () => 0, onSome: ({ device }) => crashes.get(device.id) ?? 0 })
-          }))
+        const statuses = yield* Effect.forEach(yield* directory.gpus.values, (gpu) =>
+          Effect.map(Effect.option(gpu.Status()), (status) => ({ gpu, status }))
         )
-        for (const { gpu } of gpus.sort((a, b) => a.crashes - b.crashes)) {
+        const gpus = statuses.flatMap(({ gpu, status }) =>
+          Option.toArray(status).map(({ device }) => ({ gpu, device, crashes: crashes.get(device.id) ?? 0 }))
+        )
+        for (const { device, gpu } of gpus.sort((a, b) => a.crashes - b.crashes)) {
           const reserve = gpu.Reserve({
             reservation,
             owner: `quarantine/${spec.id}`,
-            bytes: spec.claim,
-            shareable: spec.kvBytes,
+            bytes: spec.claimOn(device.kind),
+            shareable: spec.kvBytesOn(device.kind),
             within: null,
             ttlMillis: claimMillis
           })
@@ -94,7 +94,7 @@ export const make = ({
           )
           if (Option.isSome(claimed)) {
             yield* Effect.ignoreLogged(gpu.Commit({ reservation, state: "resident", ttlMillis: null }))
-            return Option.map(yield* Effect.option(gpu.Status()), ({ device }) => device.id)
+            return Option.some(device.id)
           }
         }
         return Option.none()

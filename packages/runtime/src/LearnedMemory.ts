@@ -7,9 +7,9 @@
  * figure is believed as it is.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
-import type { DeviceKind } from "@helixflow/schema/Device"
+import { DeviceKind } from "@helixflow/schema/Device"
 import { Bytes } from "@helixflow/schema/Ids"
-import { ModelSpec } from "@helixflow/schema/Model"
+import type { ModelSpec } from "@helixflow/schema/Model"
 import { Clock, Context, Effect, Layer } from "effect"
 
 export interface Peak {
@@ -30,16 +30,16 @@ const margin = 1.05
 const noticeable = 1.02
 
 /** What a peak says of the memory besides the KV cache, bytes. */
-export const besidesCache = ({ fresh, peak, spec }: Peak): number =>
-  Math.ceil(fresh ? peak : Math.max(0, peak - spec.kvBytes - spec.prefixCache))
+export const besidesCache = ({ fresh, kind, peak, spec }: Peak): number =>
+  Math.ceil(fresh ? peak : Math.max(0, peak - spec.kvBytesOn(kind) - spec.prefixCache))
 
 /** What is claimed for the weights and the runtime, from the estimate and the most that was seen. */
 export const weightsOf = (estimate: number, seen: number): number =>
   Math.ceil(Math.max(seen * margin, estimate * leastOfEstimate))
 
 /** Everything that the figure depends on: other files have another estimate. */
-const keyOf = ({ context, id, slots, weights }: ModelSpec, kind: DeviceKind) =>
-  JSON.stringify([id, kind, context, slots, weights])
+const keyOf = (spec: ModelSpec, kind: DeviceKind) =>
+  JSON.stringify([spec.id, kind, spec.context, spec.slots, spec.footprintOn(kind).weights])
 
 interface Table {
   readonly load: Effect.Effect<ReadonlyMap<string, number>>
@@ -51,14 +51,16 @@ const make = Effect.fnUntraced(function* (table: Table) {
   let before: { readonly specs: ReadonlyArray<ModelSpec>; readonly applied: ReadonlyArray<ModelSpec> } | undefined
 
   return {
-    applied: (specs: ReadonlyArray<ModelSpec>, kinds: ReadonlySet<DeviceKind>) => {
+    applied: (specs: ReadonlyArray<ModelSpec>) => {
       if (before?.specs === specs) return before.applied
-      const applied = specs.map((spec) => {
-        const known = [...kinds].flatMap((kind) => seen.get(keyOf(spec, kind)) ?? [])
-        if (spec.declared || known.length === 0) return spec
-        const weights = Bytes.make(weightsOf(spec.weights, Math.max(...known)))
-        return new ModelSpec({ ...spec, weights }, { disableValidation: true })
-      })
+      const applied = specs.map((spec) =>
+        DeviceKind.literals.reduce((learned, kind) => {
+          const footprint = spec.onKinds[kind]
+          const known = footprint === undefined || footprint.declared ? undefined : seen.get(keyOf(spec, kind))
+          if (footprint === undefined || known === undefined) return learned
+          return learned.withWeightsOn(kind, Bytes.make(weightsOf(footprint.weights, known)))
+        }, spec)
+      )
       before = { specs, applied }
       return applied
     },
@@ -77,8 +79,8 @@ const make = Effect.fnUntraced(function* (table: Table) {
 export class LearnedMemory extends Context.Tag("@helixflow/runtime/LearnedMemory")<
   LearnedMemory,
   {
-    /** The models with what was learned of them on these kinds of devices; the same array as before while nothing has changed. */
-    readonly applied: (specs: ReadonlyArray<ModelSpec>, kinds: ReadonlySet<DeviceKind>) => ReadonlyArray<ModelSpec>
+    /** The models with what was learned of them on each kind of device that they have a footprint for; the same array as before while nothing has changed. */
+    readonly applied: (specs: ReadonlyArray<ModelSpec>) => ReadonlyArray<ModelSpec>
     readonly observe: (peak: Peak) => Effect.Effect<void>
   }
 >() {

@@ -3,7 +3,7 @@
 import { DeviceKind } from "@helixflow/schema/Device"
 import { type Bytes, ModelId } from "@helixflow/schema/Ids"
 import { KeepAliveText } from "@helixflow/schema/KeepAlive"
-import { EngineChoice, ModelSpec, Placing, PolicyName } from "@helixflow/schema/Model"
+import { EngineChoice, type Footprint, ModelSpec, Placing, PolicyName } from "@helixflow/schema/Model"
 import { Either, Option, ParseResult, Schema } from "effect"
 import { parseBytes } from "./DeviceDeclaration.ts"
 import { sequenceBytes } from "./MemoryEstimate.ts"
@@ -21,6 +21,12 @@ export const Amount = Schema.transformOrFail(Schema.Union(Schema.Number, Schema.
   encode: ParseResult.succeed
 })
 const Count = Schema.Int.pipe(Schema.positive())
+
+/** On any device, or on those of some kinds: `"1.5GiB"`, or `{"cpu": "8GiB", "cuda": "3GiB"}`. */
+const Memory = Schema.Union(
+  Amount,
+  Schema.partialWith(Schema.Record({ key: DeviceKind, value: Amount }), { exact: true })
+)
 
 /** `3` is at most three, none of them kept. */
 const Replicas = Schema.transform(
@@ -75,8 +81,8 @@ export const ModelSettings = Schema.Struct({
   aliases: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] }),
   /** Models of ours that answer in its place, in this order, when it can't be had: ids, aliases or names of versions. */
   fallback: Schema.optionalWith(Schema.Array(ModelId), { default: () => [] }),
-  /** What a loaded replica takes besides its KV cache, e.g. `"1.5GiB"`, instead of the estimate. */
-  memory: Schema.optional(Amount),
+  /** What a loaded replica takes besides its KV cache, instead of the estimate. */
+  memory: Schema.optional(Memory),
   /** Most replicas, or how many are kept loaded and how many there are at most. */
   replicas: Schema.optionalWith(Replicas, { default: () => ({ min: 0, max: 1 }) }),
   /** Most tokens of a sequence; the model's own limit where that is smaller. */
@@ -123,12 +129,15 @@ const tiny = 4 * 2 ** 20
 export const threadsOf = ({ graphBytes, task }: Pick<ModelFolder, "graphBytes" | "task">): number | null =>
   task === "text-generation" && graphBytes < tiny ? 1 : null
 
+/** What a model takes by its files, bytes. */
+type Weighed = Pick<ModelFolder, "weights" | "kvPerToken">
+
 /** What a model's files say of it. */
 export interface Described {
   readonly task: ModelSpec["task"]
   readonly context: number
-  readonly weights: number
-  readonly kvPerToken: number
+  /** On each kind of device that it may be loaded on; on each another file may be. */
+  readonly onKinds: ReadonlyMap<DeviceKind, Weighed>
   readonly sampling: ModelSpec["sampling"]
   readonly labels: ModelSpec["labels"]
   /** Seconds since the epoch. */
@@ -146,8 +155,13 @@ export const toSpec = (
   policy: PolicyName = "best-fit"
 ): ModelSpec => {
   const context = Math.min(files.context, settings.context ?? defaultContext)
-  const affordable = Math.floor(defaultKvCache / Math.max(1, files.kvPerToken * context))
+  const mostPerToken = Math.max(0, ...Array.from(files.onKinds.values(), ({ kvPerToken }) => kvPerToken))
+  const affordable = Math.floor(defaultKvCache / Math.max(1, mostPerToken * context))
   const slots = settings.slots ?? Math.max(1, Math.min(mostSlots, affordable))
+  const footprints = Array.from(files.onKinds, ([kind, weighed]) => {
+    const said = typeof settings.memory === "number" ? settings.memory : settings.memory?.[kind]
+    return [kind, footprintOf(weighed, said, slots, files.external ?? false)] as const
+  })
   return new ModelSpec({
     id: settings.id ?? name,
     aliases: settings.aliases,
@@ -155,11 +169,11 @@ export const toSpec = (
     task: files.task,
     context,
     slots,
-    weights: bytes(settings.memory ?? files.weights + (files.kvPerToken > 0 ? sequenceBytes(slots) : 0)),
-    // what a program of its own takes, its operator has said
-    declared: settings.memory !== undefined || files.external === true,
-    kvPerToken: bytes(files.kvPerToken),
-    prefixCache: bytes(settings.prefixCache ?? Math.min(defaultPrefixCache, files.kvPerToken * context * slots)),
+    weights: bytes(Math.max(0, ...footprints.map(([, { weights }]) => weights))),
+    declared: footprints.every(([, { declared }]) => declared),
+    kvPerToken: bytes(mostPerToken),
+    onKinds: Object.fromEntries(footprints),
+    prefixCache: bytes(settings.prefixCache ?? Math.min(defaultPrefixCache, mostPerToken * context * slots)),
     replicas: settings.replicas.max,
     policy: settings.policy ?? policy,
     placing: placingOf(settings),
@@ -171,6 +185,18 @@ export const toSpec = (
     external: files.external ?? false
   })
 }
+
+/** `said` by the operator. What a program of its own takes is always an operator's word. */
+const footprintOf = (
+  { kvPerToken, weights }: Weighed,
+  said: number | undefined,
+  slots: number,
+  external: boolean
+): Footprint => ({
+  weights: bytes(said ?? weights + (kvPerToken > 0 ? sequenceBytes(slots) : 0)),
+  declared: said !== undefined || external,
+  kvPerToken: bytes(kvPerToken)
+})
 
 const placingOf = ({ placing, replicas }: ModelSettings): Placing =>
   new Placing({

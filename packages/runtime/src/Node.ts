@@ -82,10 +82,9 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
         }
       }
       const memory = yield* LearnedMemory
-      const kinds = new Set(devices.map(({ kind }) => kind))
       const fleet = LocalFleet.make({
         ...workers,
-        models: Effect.map(store.models, (specs) => memory.applied(specs, kinds))
+        models: Effect.map(store.models, (specs) => memory.applied(specs))
       })
       /** A replica's worker was seen to have this much. */
       const learn = (device: Device) => (replica: string, peak: number, fresh: boolean) =>

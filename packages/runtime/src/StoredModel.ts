@@ -36,11 +36,15 @@ export interface Pool {
 
 export const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool): Read =>
   Either.flatMap(readSettings(folder, name), (settings) => {
-    if (fs.existsSync(path.join(folder, ServerSettings.fileName))) return readServed(folder, name, settings, policy)
+    if (fs.existsSync(path.join(folder, ServerSettings.fileName)))
+      return readServed(folder, name, settings, { kinds, policy })
     if (settings.placing.split.devices > 1) return Either.left(notSplit(folder, name))
     return Either.try({
       try: () => {
-        const files = describeFor(folder, name, [...kinds])
+        const onKinds = new Map(Array.from(kinds, (kind) => [kind, describeModelFolder(folder, name, kind)] as const))
+        // what else the files say is the same for all
+        const [files = describeModelFolder(folder, name)] = onKinds.values()
+        const created = createdAt(path.join(folder, "config.json"))
         return {
           folder,
           engine: settings.engine,
@@ -48,7 +52,7 @@ export const readModel = (folder: string, name: ModelId, { kinds, policy }: Pool
           server: null,
           spec: ModelSettings.toSpec(
             name,
-            { ...files, created: createdAt(path.join(folder, "config.json")), revision: revisionOf(folder) },
+            { ...files, onKinds, created, revision: revisionOf(folder) },
             settings,
             policy
           )
@@ -75,7 +79,7 @@ const readServed = (
   folder: string,
   name: ModelId,
   settings: ModelSettings.ModelSettings,
-  policy: PolicyName | undefined
+  { kinds, policy }: Pool
 ): Read => {
   const file = path.join(folder, ServerSettings.fileName)
   return Either.map(
@@ -85,8 +89,7 @@ const readServed = (
       const files = {
         task,
         context,
-        weights: memory,
-        kvPerToken: 0,
+        onKinds: new Map(Array.from(kinds, (kind) => [kind, { weights: memory, kvPerToken: 0 }] as const)),
         sampling: {},
         labels: [],
         revision: revisionOf(folder)
@@ -100,17 +103,6 @@ const readServed = (
       }
     }
   )
-}
-
-/** On each kind of device another file may be loaded. One claim has to do for all of them: the largest. */
-const describeFor = (folder: string, name: ModelId, [first = "cpu", ...others]: ReadonlyArray<DeviceKind>) => {
-  const described = describeModelFolder(folder, name, first)
-  const all = [described, ...others.map((kind) => describeModelFolder(folder, name, kind))]
-  return {
-    ...described,
-    weights: Math.max(...all.map(({ weights }) => weights)),
-    kvPerToken: Math.max(...all.map(({ kvPerToken }) => kvPerToken))
-  }
 }
 
 const readSettings = (folder: string, name: ModelId): Either.Either<ModelSettings.ModelSettings, LoadFailed> => {

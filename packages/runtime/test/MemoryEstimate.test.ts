@@ -28,13 +28,14 @@ describe("what a worker is charged", () => {
   it.each(measured)(
     "is within a tenth of what was measured: %s",
     (_, { files, format, kv, slots, vocabulary }, resident) => {
+      const weights = loadedBytes(weighed({ files: files * MiB, format, vocabulary }))
+      const kvPerToken = (kv * MiB) / slots / 512
       const spec = ModelSettings.toSpec(
         ModelId.make("m"),
         {
           task: "text-generation",
           context: 512,
-          weights: loadedBytes(weighed({ files: files * MiB, format, vocabulary })),
-          kvPerToken: (kv * MiB) / slots / 512,
+          onKinds: new Map([["cpu", { weights, kvPerToken }]]),
           sampling: {},
           labels: [],
           created: 0,
@@ -42,8 +43,8 @@ describe("what a worker is charged", () => {
         },
         { ...ModelSettings.defaults, slots }
       )
-      expect(resident / (spec.claim / MiB)).toBeGreaterThan(0.9)
-      expect(resident / (spec.claim / MiB)).toBeLessThan(1.1)
+      expect(resident / (spec.claimOn("cpu") / MiB)).toBeGreaterThan(0.9)
+      expect(resident / (spec.claimOn("cpu") / MiB)).toBeLessThan(1.1)
     }
   )
 

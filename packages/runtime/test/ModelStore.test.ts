@@ -129,7 +129,7 @@ describe("the model store", () => {
     const { models, refused } = scan([root])
     assert.match(refused.get("one")?.message ?? "", /`placing.split`: ONNX Runtime computes a model on one device/)
     const spec = models.get("served")?.spec
-    assert.deepStrictEqual([spec?.placing.split, Number(spec?.claim)], [4, 250 + 1024])
+    assert.deepStrictEqual([spec?.placing.split, Number(spec?.claimOn("cpu"))], [4, 250 + 1024])
   })
 
   it("lets a model's operator choose what computes it", () => {
@@ -142,7 +142,7 @@ describe("the model store", () => {
     assert.match(refused.get("other")?.message ?? "", /`engine`/)
   })
 
-  it("charges what the largest takes of the files that its devices load", () => {
+  it("charges on each kind of device what the file takes that is loaded there, and the most where no kind is known", () => {
     const folder = chat("one")
     writeTinyChatModel(folder, { precision: "float16", file: "onnx/model_fp16.onnx" })
     const specOf = (...kinds: ReadonlyArray<"cpu" | "cuda">) =>
@@ -151,6 +151,31 @@ describe("the model store", () => {
     assert.strictEqual(processor?.kvPerToken, 2 * (gpu?.kvPerToken ?? 0))
     assert.strictEqual(both?.kvPerToken, processor?.kvPerToken)
     assert.strictEqual(both?.weights, Math.max(processor?.weights ?? 0, gpu?.weights ?? 0))
+    assert.deepStrictEqual(both?.onKinds, { ...processor?.onKinds, ...gpu?.onKinds })
+    assert.deepStrictEqual(both?.footprintOn("cpu"), processor?.onKinds.cpu)
+    assert.strictEqual(both?.kvBytesOn("cuda"), (both?.kvBytesOn("cpu") ?? 0) / 2)
+  })
+
+  it("believes its operator's memory, of every kind of device or of those that it is said of", () => {
+    const specWith = (memory: unknown) => {
+      settings(chat("one"), { memory })
+      const { models, refused } = scan([root], { kinds: new Set(["cpu", "cuda"]) })
+      return models.get("one")?.spec ?? refused.get("one")?.message
+    }
+    const declaredOf = (memory: unknown) => {
+      const spec = specWith(memory)
+      if (typeof spec !== "object") return spec
+      return (["cpu", "cuda"] as const).map((kind) => {
+        const { declared, weights } = spec.footprintOn(kind)
+        return declared ? Number(weights) : "estimated"
+      })
+    }
+    assert.deepStrictEqual(declaredOf("2GiB"), [2 ** 31, 2 ** 31])
+    assert.deepStrictEqual(declaredOf({ cpu: "2GiB", cuda: 1000 }), [2 ** 31, 1000])
+    assert.deepStrictEqual(declaredOf({ cuda: "1GiB" }), ["estimated", 2 ** 30])
+    assert.match(String(declaredOf("lots")), /`memory`.*lots/)
+    assert.match(String(declaredOf({ cuda: "lots" })), /`memory.*lots/)
+    assert.match(String(declaredOf({ gpu: "1GiB" })), /`memory.*gpu/)
   })
 
   it("charges the KV cache of every slot and the kept prefixes to a replica", () => {
@@ -160,7 +185,7 @@ describe("the model store", () => {
     if (spec === undefined) return
     assert.isAbove(spec.kvPerToken, 0)
     assert.strictEqual(
-      Number(spec.claim),
+      Number(spec.claimOn("cpu")),
       spec.weights + spec.kvPerToken * spec.context * spec.slots + spec.prefixCache
     )
   })

@@ -6,7 +6,7 @@ import * as ModelVersions from "../src/ModelVersions.ts"
 const spec = (id: string, task: "text-generation" | "embedding" = "text-generation") =>
   toSpec(
     ModelId.make(id),
-    { task, context: 64, weights: 1, kvPerToken: 1, sampling: {}, labels: [], created: 0, revision: "" },
+    { task, context: 64, onKinds: new Map(), sampling: {}, labels: [], created: 0, revision: "" },
     defaults
   )
 const known = new Map(["v1", "v2", "v3"].map((version) => [version, spec(`org/name/${version}`)]))

@@ -200,7 +200,7 @@ const loadFor = (
     if (moves.makesRoom) return { state: current, commands: moves.commands, until }
     if (decision._tag === "Load") {
       const { commands, state: started } = startLoad(current, spec, decision, "request", now)
-      const millis = Demand.reloadMillis(FleetView.demandFor(current.view, model), spec.claim)
+      const millis = Demand.loadMillis(FleetView.demandFor(current.view, model), spec, decision.kind)
       const loadShares = FairShare.charge(current.loadShares, waiting.caller, millis, now)
       return { state: { ...started, loadShares, queue: Queue.turned(started.queue, model) }, commands, until }
     }

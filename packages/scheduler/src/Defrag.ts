@@ -8,17 +8,18 @@
  * A plan is a sequence: each move finds its room free on arrival, with all that moved before it gone, and takes it before it leaves its
  * own. So no device is ever over-committed. Those that leave a device are tried the largest first, each on the device that it fits best
  * (best-fit decreasing); where it fits on none, others make room for it there first. The search is exhaustive up to `mostMoves`, and ends
- * with the best that it has found after `mostSteps`. Of the fleet, the `mostDevices` are looked at that have the largest share free.
+ * with the best that it has found after `mostSteps`. Of the kind of devices that counts for the model, the `mostDevices` are looked at that
+ * have the largest share free.
  */
 import type { DeviceKind } from "@helixflow/schema/Device"
 import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import * as Asked from "./Asked.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
-import * as Fit from "./Fit.ts"
 import * as FleetIndex from "./FleetIndex.ts"
 import * as FleetView from "./FleetView.ts"
 import { compareIds } from "./Policy.ts"
+import * as Survey from "./Survey.ts"
 
 export const mostMoves = 3
 export const mostDevices = 64
@@ -46,7 +47,6 @@ export interface Plan {
 interface Place {
   readonly entry: FleetView.DeviceEntry
   readonly id: DeviceId
-  readonly kind: DeviceKind
   /** Its place in the order of ids. */
   rank: number
   free: number
@@ -92,27 +92,13 @@ const areApart = (spec: ModelSpec, other: ModelSpec): boolean =>
     ? spec.placing.spread
     : other.placing.notBeside.includes(spec.id) || spec.placing.notBeside.includes(other.id)
 
-/** Devices of any kind, those with the largest share of memory free first. */
-const roomiest = (view: FleetView.FleetView): ReadonlyArray<DeviceIndex.Placed> => {
-  const index = FleetIndex.indexOf(view)
-  const found: Array<DeviceIndex.Placed> = []
-  for (const kind of Fit.kinds) {
-    let left = mostDevices
-    for (const placed of DeviceIndex.inOrder(index, kind, Asked.any, "share", 0)) {
-      if (left-- === 0) break
-      found.push(placed)
-    }
-  }
-  return found.sort((a, b) => a.key - b.key || compareIds(a.id, b.id))
-}
-
-const look = (view: FleetView.FleetView): ReadonlyArray<Place> => {
+/** The devices of the kind with the largest share of memory free. */
+const look = (view: FleetView.FleetView, kind: DeviceKind): ReadonlyArray<Place> => {
   const places: Array<Place> = []
-  for (const { id } of roomiest(view)) {
+  for (const { id } of DeviceIndex.inOrder(FleetIndex.indexOf(view), kind, Asked.any, "share", 0)) {
     const entry = FleetView.device(view, id)
     if (entry === undefined) continue
-    const { kind } = entry.status.device
-    const place: Place = { entry, id, kind, rank: 0, free: entry.free, loading: false, pieces: new Set(), stays: [] }
+    const place: Place = { entry, id, rank: 0, free: entry.free, loading: false, pieces: new Set(), stays: [] }
     for (const id of [...FleetView.replicasOn(view, place.id)].sort(compareIds)) {
       const replica = FleetView.replica(view, id)
       const spec = replica && FleetView.model(view, replica.status.model)
@@ -126,7 +112,7 @@ const look = (view: FleetView.FleetView): ReadonlyArray<Place> => {
       place.pieces.add({
         entry: replica,
         spec,
-        takes: spec.claim,
+        takes: spec.claimOn(kind),
         failures: FleetView.failuresOf(view, spec.id),
         leaves: FleetView.bytesOn(view, replica, place.id),
         cost: FleetView.reloadMillisOf(view, replica),
@@ -200,7 +186,7 @@ class Search {
     const fits: Array<Place> = []
     const lacks: Array<Place> = []
     for (const to of this.places) {
-      if (to === from || to.kind !== from.kind) continue
+      if (to === from) continue
       if (to.free >= piece.takes) fits.push(to)
       else if (left > 1) lacks.push(to)
     }
@@ -255,8 +241,10 @@ class Search {
  */
 export const plan = (view: FleetView.FleetView, spec: ModelSpec, limit: number, now: number): Plan | undefined => {
   if (spec.placing.split > 1) return undefined
-  const places = look(view)
-  const wanted: Wanted = { spec, takes: spec.claim, failures: FleetView.failuresOf(view, spec.id) }
+  const kind = Survey.kindFor(view, spec, now)
+  if (kind === undefined) return undefined
+  const places = look(view, kind)
+  const wanted: Wanted = { spec, takes: spec.claimOn(kind), failures: FleetView.failuresOf(view, spec.id) }
   const asked = places.filter(
     ({ entry: { status } }) => Asked.suits(spec.placing, status.device) && Asked.isPinnedTo(spec.placing, status.device)
   )

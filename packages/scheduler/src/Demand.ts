@@ -6,6 +6,9 @@
  * time. So a level is a key that an index can be ordered by, where a count would change with every millisecond.
  */
 
+import type { DeviceKind } from "@helixflow/schema/Device"
+import type { ModelSpec } from "@helixflow/schema/Model"
+
 /** Milliseconds. Long enough to tell what is asked for every few minutes from what was asked for once. */
 export const halfLife = 600_000
 
@@ -49,6 +52,10 @@ const bytesPerMilli = 2 ** 20
 export const reloadMillis = ({ loadMillis }: Demand, bytes: number): number =>
   // one that takes no time has no order
   Math.max(1, loadMillis ?? startMillis + bytes / bytesPerMilli)
+
+/** Milliseconds that a load takes on devices of the kind: all of its parts are loaded, however many it is split into. */
+export const loadMillis = (demand: Demand, spec: ModelSpec, kind: DeviceKind): number =>
+  reloadMillis(demand, spec.wholeClaimOn(kind))
 
 /**
  * What is lost with a replica for every byte that it frees, as a logarithm: the time that a load takes, times how often it is to be

@@ -81,8 +81,8 @@ const noTrees: Trees = { id: null, free: null, share: null, idle: null, all: nul
 export interface DeviceIndex {
   /** Grows whenever some device may take more than before: while it is the same, who found no room finds none. */
   readonly grown: number
-  /** Bytes that are free on all devices together. */
-  readonly free: number
+  /** Bytes that are free on all devices of a kind together. */
+  readonly free: Readonly<Record<DeviceKind, number>>
   readonly entries: HashMap.HashMap<DeviceId, Entry>
   readonly ids: HashMap.HashMap<string, DeviceId>
   /** The ways in which models ask for devices, by their keys. */
@@ -94,7 +94,7 @@ export interface DeviceIndex {
 /** Without devices, for models that ask for them in these ways. */
 export const empty = (asked: Iterable<Asked.Asked> = [], grown = 0): DeviceIndex => ({
   grown,
-  free: 0,
+  free: { cpu: 0, cuda: 0, webgpu: 0 },
   entries: HashMap.empty(),
   ids: HashMap.empty(),
   asked: new Map([Asked.any, ...asked].map((one) => [Asked.keyOf(one), one])),
@@ -153,10 +153,13 @@ export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceI
     return is === null ? without : FitTree.insert(without, { ...is, name })
   })
   const more = before === undefined || moved || takesMore(before.profile, profile)
+  const free = { ...index.free }
+  if (before !== undefined) free[before.profile.kind] -= Math.max(0, before.profile.free)
+  free[profile.kind] += Math.max(0, profile.free)
   return {
     ...index,
     grown: more ? index.grown + 1 : index.grown,
-    free: index.free - Math.max(0, before?.profile.free ?? 0) + Math.max(0, profile.free),
+    free,
     entries: HashMap.set(index.entries, id, { id, name, profile, groups: own }),
     ids: before === undefined ? HashMap.set(index.ids, name, id) : index.ids,
     groups

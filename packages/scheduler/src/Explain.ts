@@ -33,7 +33,7 @@ const verdict = (
   now: number,
   options: SchedulerOptions
 ): Verdict => {
-  const { id, total } = device.status.device
+  const { id, kind, total } = device.status.device
   const policy = policies[spec.policy]
   const state = { cursor: FleetView.cursor(view, spec.id) }
   const here = own.usable.find((entry) => FleetView.devicesOf(entry).includes(id))
@@ -65,7 +65,7 @@ const verdict = (
     return {
       action: "load",
       replica: null,
-      score: policy.load({ id, free, total, needed: spec.claim }, state),
+      score: policy.load({ id, free, total, needed: spec.claimOn(kind) }, state),
       reasons,
       missing,
       evict: eviction?.replicas ?? []
@@ -104,7 +104,7 @@ const sentence = (
       const devices = [decision.device, ...decision.parts]
       const free = devices.map((id) => formatBytes(FleetView.device(view, id)?.free ?? 0)).join(" and ")
       const each = devices.length === 1 ? "" : " on each"
-      const needs = `fits on ${devices.join(" and ")}: needs ${formatBytes(spec.claim)}${each}, ${free} free`
+      const needs = `fits on ${devices.join(" and ")}: needs ${formatBytes(spec.claimOn(decision.kind))}${each}, ${free} free`
       return decision.evict.length === 0 ? needs : `${needs}, once ${decision.evict.join(" and ")} made room`
     }
     case "Wait":

@@ -60,12 +60,13 @@ export const spreadOver = (
       })
     : undefined
 
-/** Bytes that the device has not free of what a replica claims, whatever else is in the way. */
-export const shortOf = (spec: ModelSpec, { free }: FleetView.DeviceEntry): Bytes => bytes(spec.claim - free)
+/** Bytes that the device has not free of what a replica claims there, whatever else is in the way. */
+export const shortOf = (spec: ModelSpec, { free, status }: FleetView.DeviceEntry): Bytes =>
+  bytes(spec.claimOn(status.device.kind) - free)
 
 export const fit = (view: FleetView.FleetView, spec: ModelSpec, device: FleetView.DeviceEntry, now: number): Fit => {
-  const { id, total } = device.status.device
-  const needed = spec.claim
+  const { id, kind, total } = device.status.device
+  const needed = spec.claimOn(kind)
   const reasons: Array<Reason> = []
   const asked = Asked.suits(spec.placing, device.status.device) && Asked.isPinnedTo(spec.placing, device.status.device)
   if (!asked) reasons.push({ _tag: "NotAskedFor", asks: asks(spec) })

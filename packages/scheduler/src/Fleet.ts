@@ -26,7 +26,7 @@ export interface StartReplica {
   readonly replica: ReplicaId
   readonly model: ModelSpec
   readonly device: DeviceId
-  /** The claim that the scheduler has made for it: `model.claim` bytes, of which `model.kvBytes` are shareable. */
+  /** The claim that the scheduler has made for it: `model.claimOn` bytes for the kind of device, of which `model.kvBytesOn` are shareable. */
   readonly reservation: ReservationId
   /** The same on further devices, where the model is split. The replica ends with any of its devices. */
   readonly parts: ReadonlyArray<ReplicaPart>

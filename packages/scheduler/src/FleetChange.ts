@@ -5,7 +5,7 @@
 import type { DeviceStatus } from "@helixflow/schema/Device"
 import { Bytes, type DeviceId, type ModelId, type ReplicaId, type ReservationId } from "@helixflow/schema/Ids"
 import type { KeepAlive } from "@helixflow/schema/KeepAlive"
-import { ModelSpec, partsOf, type ReplicaStatus } from "@helixflow/schema/Model"
+import { type ModelSpec, partsOf, type ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, HashSet } from "effect"
 import * as Asked from "./Asked.ts"
 import * as Demand from "./Demand.ts"
@@ -41,8 +41,8 @@ export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>
     const before = raisedClaim(view, spec.id)
     // other files may take less
     if (before === undefined || before.configured.revision !== spec.revision) return spec
-    raised = HashMap.set(raised, spec.id, { bytes: before.bytes, configured: spec })
-    return claimingAtLeast(spec, before.bytes)
+    raised = HashMap.set(raised, spec.id, { ...before, configured: spec })
+    return claimingAtLeast(spec, before)
   })
   const models = HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
   const kept = specs.filter(({ placing }) => placing.minReplicas > 0)
@@ -67,13 +67,10 @@ export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>
   return touched({ ...changed, index: anew }, ...HashMap.keys(view.devices))
 }
 
-const claimingAtLeast = (spec: ModelSpec, bytes: number): ModelSpec =>
-  bytes <= spec.claim
-    ? spec
-    : new ModelSpec(
-        { ...spec, weights: Bytes.make(Math.ceil(spec.weights + (bytes - spec.claim) * spec.placing.split)) },
-        { disableValidation: true }
-      )
+const claimingAtLeast = (spec: ModelSpec, { bytes, kind }: Pick<Raised, "bytes" | "kind">): ModelSpec => {
+  const more = (bytes - spec.claimOn(kind)) * spec.placing.split
+  return more <= 0 ? spec : spec.withWeightsOn(kind, Bytes.make(Math.ceil(spec.footprintOn(kind).weights + more)))
+}
 
 const withModel = (view: FleetView, spec: ModelSpec): FleetView => ({
   ...view,
@@ -82,10 +79,10 @@ const withModel = (view: FleetView, spec: ModelSpec): FleetView => ({
   kept: view.kept.map((kept) => (kept.id === spec.id ? spec : kept))
 })
 
-/** The next load of the model claims at least so many bytes of each device. */
-export const raiseClaim = (view: FleetView, configured: ModelSpec, bytes: number): FleetView => ({
-  ...withModel(view, claimingAtLeast(configured, bytes)),
-  raised: HashMap.set(view.raised, configured.id, { bytes, configured })
+/** The next load of the model claims at least so many bytes of each device of the kind. */
+export const raiseClaim = (view: FleetView, raised: Raised): FleetView => ({
+  ...withModel(view, claimingAtLeast(raised.configured, raised)),
+  raised: HashMap.set(view.raised, raised.configured.id, raised)
 })
 
 /** The model claims what it is configured to. */

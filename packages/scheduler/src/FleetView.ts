@@ -10,9 +10,9 @@
  *
  * A persistent value, like the ledger: `FleetChange.ts` makes the next one of it.
  */
-import type { DeviceStatus } from "@helixflow/schema/Device"
+import type { DeviceKind, DeviceStatus } from "@helixflow/schema/Device"
 import type { LoadFailed } from "@helixflow/schema/Errors"
-import type { DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import type { Bytes, DeviceId, ModelId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap, HashSet, Option } from "effect"
 import * as Demand from "./Demand.ts"
@@ -72,6 +72,8 @@ export interface LoadFailure {
 
 export interface Raised {
   readonly bytes: number
+  /** Of the devices that it claims so much of. */
+  readonly kind: DeviceKind
   readonly configured: ModelSpec
 }
 
@@ -179,9 +181,17 @@ export const slotsOf = (entry: ReplicaEntry, spec: ModelSpec): number => Math.mi
  */
 export const bytesOn = (view: FleetView, entry: Pick<ReplicaEntry, "status" | "bytes">, id: DeviceId): number => {
   const claimed = reservationOn(entry, id)
-  if (claimed === undefined) return 0
-  const listed = device(view, id)?.status.claims.find(({ reservation }) => reservation === claimed)
-  return listed === undefined ? (entry.bytes ?? model(view, entry.status.model)?.claim ?? 0) : charge(listed)
+  const on = device(view, id)?.status
+  if (claimed === undefined || on === undefined) return 0
+  const listed = on.claims.find(({ reservation }) => reservation === claimed)
+  if (listed !== undefined) return charge(listed)
+  return entry.bytes ?? model(view, entry.status.model)?.claimOn(on.device.kind) ?? 0
+}
+
+/** Bytes that a request claims of a replica on the device, where both are known. */
+export const slotBytesOn = (view: FleetView, of: ModelId, on: DeviceId): Bytes | undefined => {
+  const kind = device(view, on)?.status.device.kind
+  return kind && model(view, of)?.slotBytesOn(kind)
 }
 
 /** Bytes that come back to all of its devices. */

@@ -50,8 +50,9 @@ const whileTransient = <A, E extends { readonly _tag: string }>(effect: Effect.E
 
 /** Never fails; interrupted, it cleans up first. */
 export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<LoadOutcome> => {
-  const { spec, replica, device, reservation, parts } = plan
+  const { spec, replica, device, kind, reservation, parts } = plan
   const all = partsOf(plan)
+  const bytes = spec.claimOn(kind)
   const makeRoom = Effect.forEach(plan.evict, job.idle, { concurrency: "unbounded", discard: true }).pipe(
     Effect.timeoutFail({ duration: options.drainTimeout, onTimeout: () => new StillBusy() }),
     // from here on they are as good as gone: half a stop would leave their memory in doubt
@@ -65,8 +66,8 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
       .reserve(device, {
         reservation,
         owner: replica,
-        bytes: spec.claim,
-        shareable: spec.kvBytes,
+        bytes,
+        shareable: spec.kvBytesOn(kind),
         within: null,
         ttlMillis: options.reservationTtl
       })
@@ -112,7 +113,7 @@ export const run = ({ fleet, options, plan, ...job }: LoadJob): Effect.Effect<Lo
       onNone: () => ({ _tag: "Failed", error: failed(Cause.pretty(cause)) }),
       onSome: (error) => {
         if (error._tag === "ModelReplaced") return { _tag: "Abandoned", reason: error.message, short: null }
-        if (error._tag === "LoadFailed") return { _tag: "Failed", error: withFigures(error, spec.claim, free) }
+        if (error._tag === "LoadFailed") return { _tag: "Failed", error: withFigures(error, bytes, free) }
         if (error._tag === "OutOfMemory") return { _tag: "Abandoned", reason: error.message, short: error }
         if (error._tag === "GaveWay") return { _tag: "Abandoned", reason: "it gave way to a request", short: null }
         if (error._tag === "StillBusy") return { _tag: "Abandoned", reason: stillBusy(plan), short: null }

@@ -49,12 +49,12 @@ export const startLoad = (
     },
     { disableValidation: true }
   )
-  let view = FleetChange.assumeLoad(state.view, status, spec.claim, now)
+  let view = FleetChange.assumeLoad(state.view, status, spec.claimOn(decision.kind), now)
   for (const id of decision.evict) view = FleetChange.updateReplica(view, id, () => ({ life: "stopping" }))
   if (spec.policy === "round-robin") view = FleetChange.moveCursor(view, spec.id, decision.device)
   if (cause === "preload") view = FleetChange.updateReplica(view, replica, () => ({ ahead: true }))
-  const { device, evict } = decision
-  const plan: LoadPlan = { spec, replica, device, reservation, parts, evict, cause, replaces }
+  const { device, evict, kind } = decision
+  const plan: LoadPlan = { spec, replica, device, kind, reservation, parts, evict, cause, replaces }
   const split = parts.length === 0 ? {} : { parts: decision.parts }
   return {
     state: { ...state, view, nextClaim: state.nextClaim + 1 + parts.length },
@@ -76,9 +76,10 @@ export interface Move {
 export const startMove = (state: SchedulerState, move: Move, model: ModelId, now: number): Step => {
   const entry = FleetView.replica(state.view, move.replica)
   const spec = entry && FleetView.model(state.view, entry.status.model)
-  if (spec === undefined) return { state, commands: [] }
+  const kind = FleetView.device(state.view, move.to)?.status.device.kind
+  if (spec === undefined || kind === undefined) return { state, commands: [] }
   const { evict = [], to: device } = move
-  const load: LoadDecision = { _tag: "Load", device, parts: [], evict, loss: Number.NEGATIVE_INFINITY, score: 0 }
+  const load: LoadDecision = { _tag: "Load", device, kind, parts: [], evict, loss: Number.NEGATIVE_INFINITY, score: 0 }
   const to = freeReplicaId(state.view, move.to, spec.id)
   const started = startLoad(state, spec, load, "move", now, move.replica)
   const moves = HashMap.set(started.state.view.moves, model, { from: move.replica, to })
@@ -138,18 +139,20 @@ const raise = 1.25
 
 /**
  * Memory was not enough, for the first time since the model was loaded: it is decided anew at once, with a claim that a further worker
- * should be content with, and that others leave for. It never claims more than the largest device has.
+ * should be content with, and that others leave for. It never claims more than the largest device of that kind has.
  */
 const decideAnew = (state: SchedulerState, plan: LoadPlan, error: LoadFailed, now: number): Step => {
-  const { replica, spec } = plan
+  const { kind, replica, spec } = plan
+  const asked = { ...spec.placing, kind }
   const largest = Array.from(HashMap.values(state.view.devices)).reduce(
     (most, { status: { device } }) =>
-      Asked.suits(spec.placing, device) && Asked.isPinnedTo(spec.placing, device) ? Math.max(most, device.total) : most,
+      Asked.suits(asked, device) && Asked.isPinnedTo(asked, device) ? Math.max(most, device.total) : most,
     0
   )
-  const wanted = Math.max((error.memory?.needed ?? 0) * margin, spec.claim * raise)
+  const wanted = Math.max((error.memory?.needed ?? 0) * margin, spec.claimOn(kind) * raise)
   const forgotten = FleetChange.forgetReplica(state.view, replica, now)
-  const view = FleetChange.raiseClaim(forgotten, spec, Math.ceil(Math.min(wanted, largest)))
+  const bytes = Math.ceil(Math.min(wanted, largest))
+  const view = FleetChange.raiseClaim(forgotten, { bytes, kind, configured: spec })
   const failure = `${error.message} It is tried once more, with more memory.`
   return {
     state: { ...over(state, plan), view },

@@ -5,6 +5,7 @@
  *
  * They are looked for when they may be found: not while no device can take more than the last time.
  */
+import { DeviceKind } from "@helixflow/schema/Device"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
 import * as Decide from "./Decide.ts"
@@ -35,7 +36,7 @@ export const seek = (state: SchedulerState, query: Decide.Query, decision: Decid
   if (!waits && (decision._tag !== "Load" || decision.evict.length === 0)) return never
   if (FleetView.isMovedFor(view, id)) return { ...never, makesRoom: true }
   const { free, grown } = FleetIndex.indexOf(view)
-  const inPieces = free >= query.spec.claim
+  const inPieces = DeviceKind.literals.some((kind) => free[kind] >= query.spec.wholeClaimOn(kind))
   if (!inPieces && !(waits && view.kept.length > 0)) return never
   // the model's replicas are only too busy, which a move does not change
   if (Decide.standing(view, query, now, options).live > 0) return never
@@ -92,7 +93,7 @@ const displaced = ({ options, view }: SchedulerState, query: Decide.Query, now: 
     if (device === undefined || FleetView.loadingOn(view, id) !== undefined) continue
     const kept = keptOn(view, device)
     const freed = kept.reduce((sum, { entry }) => sum + FleetView.bytesOn(view, entry, id), 0)
-    const missing = Math.max(0, spec.claim - device.free - freed)
+    const missing = Math.max(0, spec.claimOn(device.status.device.kind) - device.free - freed)
     const room = { device: id, model: spec.id, missing, upTo: 3 as const, must: [], wanted }
     if (missing > 0 && Eviction.evict(view, room, now, options).eviction === undefined) continue
     for (const { id: replica, spec: other } of kept) {

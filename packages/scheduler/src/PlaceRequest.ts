@@ -58,7 +58,7 @@ export const make = (cell: SchedulerCell) => {
 
   /** Asks the device for the slot. False when it cannot be had, or its replica was lost meanwhile. */
   const bind = ({ claim, device, model, replica, request, within }: Slot): Effect.Effect<boolean> => {
-    const bytes = FleetView.model(cell.state().view, model)?.slotBytes
+    const bytes = FleetView.slotBytesOn(cell.state().view, model, device)
     if (bytes === undefined) return Effect.succeed(false)
     const ttlMillis = cell.options.reservationTtl
     return cell.fleet

@@ -58,9 +58,15 @@ const isHereOrComing = (view: FleetView.FleetView, model: ModelId): boolean =>
     return state === "ready" || state === "loading"
   })
 
+/** On the devices that it would be loaded on with nothing in the way; no time where there are none. */
 const reloadOf = (view: FleetView.FleetView, spec: ModelSpec): number => {
   const demand = FleetView.demandFor(view, spec.id)
-  return demand.loadMillis ?? Demand.reloadMillis(demand, spec.claim)
+  if (demand.loadMillis !== null) return demand.loadMillis
+  for (const { id } of Survey.devicesFor(view, spec)) {
+    const on = FleetView.device(view, id)?.status.device
+    if (on !== undefined) return Demand.loadMillis(demand, spec, on.kind)
+  }
+  return 0
 }
 
 /** How likely a model is asked for in the time that matters, by the forecast or by how much it was asked for lately. */
@@ -129,7 +135,8 @@ const giveWay = (state: SchedulerState, waiting: ReadonlyArray<ModelSpec>): Step
       return (
         on !== undefined &&
         waiting.some(
-          (other) => Asked.suits(other.placing, on) && Asked.isPinnedTo(other.placing, on) && other.claim <= on.total
+          (other) =>
+            Asked.suits(other.placing, on) && Asked.isPinnedTo(other.placing, on) && other.claimOn(on.kind) <= on.total
         )
       )
     })

@@ -93,15 +93,17 @@ const inPlace = (
     if (!Asked.suits(spec.placing, device.status.device) || !Asked.isPinnedTo(spec.placing, device.status.device))
       continue
     if ((FleetView.failuresOf(view, spec.id).get(id)?.until ?? 0) > now) continue
+    const { kind } = device.status.device
     const leaving = old.filter(({ status }) => status.device === id)
     const freed = leaving.reduce((sum, entry) => sum + FleetView.bytesOn(view, entry, id), 0)
-    const missing = spec.claim - device.free - freed
+    const missing = spec.claimOn(kind) - device.free - freed
     const room = { device: id, model: spec.id, missing, upTo: 1 as const, must: [], wanted }
     const more = missing > 0 ? Eviction.evict(view, room, now, options).eviction : nobody
     if (more === undefined) continue
     return {
       _tag: "Load",
       device: id,
+      kind,
       parts: [],
       evict: [...leaving.map(({ status }) => status.replica), ...more.replicas],
       score: 0,

@@ -10,6 +10,7 @@
  * - a model has at most one load under way, a device too.
  */
 import type { Caller } from "@helixflow/schema/Caller"
+import { DeviceKind } from "@helixflow/schema/Device"
 import type {
   LoadFailed,
   ModelNotFound,
@@ -76,6 +77,8 @@ export interface LoadPlan {
   readonly spec: ModelSpec
   readonly replica: ReplicaId
   readonly device: DeviceId
+  /** Of that device, and of the further ones. */
+  readonly kind: DeviceKind
   readonly reservation: ReservationId
   /** The parts on further devices, where the model is split. */
   readonly parts: ReadonlyArray<ReplicaPart>
@@ -192,17 +195,21 @@ export const withModels = (state: SchedulerState, specs: ReadonlyArray<ModelSpec
   stalled: HashMap.empty()
 })
 
-/** The models that claim another amount besides their KV cache than before, of the same files: it was learned. */
+/** The models that claim another amount besides their KV cache on a kind of device than before, of the same files: it was learned. */
 export const learned = (
   before: ReadonlyArray<ModelSpec>,
   specs: ReadonlyArray<ModelSpec>,
   now: number
 ): ReadonlyArray<SchedulerEvent> => {
   const known = new Map(before.map((spec) => [spec.id, spec]))
-  return specs.flatMap(({ id: model, revision, weights }) => {
-    const was = known.get(model)
-    const changed = was !== undefined && was.revision === revision && was.weights !== weights
-    return changed ? [{ _tag: "Learned", at: millis(now), model, weights }] : []
+  return specs.flatMap((spec) => {
+    const was = known.get(spec.id)
+    if (was === undefined || was.revision !== spec.revision) return []
+    return DeviceKind.literals.flatMap((kind): ReadonlyArray<SchedulerEvent> => {
+      const { weights } = spec.footprintOn(kind)
+      if (weights === was.footprintOn(kind).weights) return []
+      return [{ _tag: "Learned", at: millis(now), model: spec.id, kind, weights }]
+    })
   })
 }
 

@@ -23,6 +23,8 @@ import type { SchedulerOptions } from "./SchedulerOptions.ts"
 export interface LoadDecision {
   readonly _tag: "Load"
   readonly device: DeviceId
+  /** Of that device, and of the further ones. */
+  readonly kind: DeviceKind
   /** The further devices of a model that is split. */
   readonly parts: ReadonlyArray<DeviceId>
   /** Leave first, to make room. */
@@ -64,11 +66,15 @@ const indexed = (view: FleetView.FleetView, { placing }: ModelSpec): Source => {
   return (kind, order, needed, after) => DeviceIndex.inOrder(index, kind, placing, order, needed, after)
 }
 
+/** The kinds of devices that the model asks for, the fastest first. */
+const kindsOf = ({ placing }: ModelSpec): ReadonlyArray<DeviceKind> =>
+  placing.kind === null ? Fit.kinds : [placing.kind]
+
 /** The devices that the model asks for and that are large enough, loading or not. */
 export function* devicesFor(view: FleetView.FleetView, spec: ModelSpec): Generator<DeviceIndex.Placed> {
   const source = indexed(view, spec)
-  for (const kind of spec.placing.kind === null ? Fit.kinds : [spec.placing.kind]) {
-    yield* source(kind, "whole", spec.claim)
+  for (const kind of kindsOf(spec)) {
+    yield* source(kind, "whole", spec.claimOn(kind))
   }
 }
 
@@ -100,8 +106,10 @@ export const survey = (
   let possible = false
   let broken: FleetView.LoadFailure | undefined
   let until = Number.POSITIVE_INFINITY
-  for (const kind of search.spec.placing.kind === null ? Fit.kinds : [search.spec.placing.kind]) {
-    const found = surveyKind(view, search, (...rest) => source(kind, ...rest), now, options)
+  for (const kind of kindsOf(search.spec)) {
+    const needed = search.spec.claimOn(kind)
+    const devices: KindSource = (order, after) => source(kind, order, needed, after)
+    const found = surveyKind(view, search, { kind, needed, devices }, now, options)
     possible ||= found.possible
     if (broken === undefined || (found.broken && found.broken.until < broken.until)) broken = found.broken ?? broken
     until = Math.min(until, found.until)
@@ -110,44 +118,33 @@ export const survey = (
   return { load: undefined, possible, broken, until }
 }
 
-type KindSource = (order: DeviceIndex.Order, needed: number, after?: string | null) => Iterable<DeviceIndex.Placed>
+/** The devices of a kind that have so much of the size that an order goes by. */
+type KindSource = (order: DeviceIndex.Order, after?: string | null) => Iterable<DeviceIndex.Placed>
+
+/** What a model needs of each device of a kind, and the devices that have it. */
+interface OfKind {
+  readonly kind: DeviceKind
+  readonly needed: number
+  readonly devices: KindSource
+}
 
 const surveyKind = (
   view: FleetView.FleetView,
   search: Search,
-  devices: KindSource,
+  ofKind: OfKind,
   now: number,
   options: SchedulerOptions
 ): Survey => {
   const { evicts, patientUntil, spec } = search
-  const failures = FleetView.failuresOf(view, spec.id)
-  const failing = (id: DeviceId) => {
-    const failure = failures.get(id)
-    return failure !== undefined && failure.until > now ? failure : undefined
-  }
-
-  let possible = false
-  let open = false
-  let broken: FleetView.LoadFailure | undefined
-  const large = new DeviceGroups<DeviceId>(spec.placing.split)
-  const healthy = new DeviceGroups<DeviceId>(spec.placing.split)
-  for (const { id } of devices("whole", spec.claim)) {
-    const device = FleetView.device(view, id)?.status.device
-    if (device === undefined) continue
-    possible ||= large.add(device, id) !== undefined
-    const failure = failing(id)
-    open ||= failure === undefined && healthy.add(device, id) !== undefined
-    if (failure !== undefined && (broken === undefined || failure.until < broken.until)) broken = failure
-    if (open && failures.size === 0) break
-    if (open && broken !== undefined) break
-  }
+  const failing = failingNow(view, spec, now)
+  const { broken, open, possible } = prospects(view, spec, ofKind.devices, failing)
   const until = broken?.until ?? Number.POSITIVE_INFINITY
   if (!open) return { load: undefined, possible, broken, until }
 
-  const fitting = freePlace(view, spec, devices, failing)
+  const fitting = freePlace(view, spec, ofKind, failing)
   if (fitting !== undefined) return { load: fitting, possible, broken: undefined, until }
   if (!evicts) return { load: undefined, possible, broken: undefined, until }
-  const room = roomMade(view, search, devices, failing, now, options)
+  const room = roomMade(view, search, ofKind, failing, now, options)
   if (room.load !== undefined) return { load: room.load, possible, broken: undefined, until }
   const sooner = Math.min(
     until,
@@ -158,27 +155,70 @@ const surveyKind = (
   return { load: undefined, possible, broken: undefined, until: sooner }
 }
 
+/** The failure of a device where the model was not loaded lately, for as long as it is not tried there again. */
+type Failing = (id: DeviceId) => FleetView.LoadFailure | undefined
+
+const failingNow = (view: FleetView.FleetView, spec: ModelSpec, now: number): Failing => {
+  const failures = FleetView.failuresOf(view, spec.id)
+  return (id) => {
+    const failure = failures.get(id)
+    return failure !== undefined && failure.until > now ? failure : undefined
+  }
+}
+
+/** Whether devices of a kind are large enough, whatever is on them; and whether some of these may be tried, or the first failure. */
+const prospects = (view: FleetView.FleetView, spec: ModelSpec, devices: KindSource, failing: Failing) => {
+  const failures = FleetView.failuresOf(view, spec.id)
+  let possible = false
+  let open = false
+  let broken: FleetView.LoadFailure | undefined
+  const large = new DeviceGroups<DeviceId>(spec.placing.split)
+  const healthy = new DeviceGroups<DeviceId>(spec.placing.split)
+  for (const { id } of devices("whole")) {
+    const device = FleetView.device(view, id)?.status.device
+    if (device === undefined) continue
+    possible ||= large.add(device, id) !== undefined
+    const failure = failing(id)
+    open ||= failure === undefined && healthy.add(device, id) !== undefined
+    if (failure !== undefined && (broken === undefined || failure.until < broken.until)) broken = failure
+    if (open && failures.size === 0) break
+    if (open && broken !== undefined) break
+  }
+  return { possible, open, broken }
+}
+
+/** The kind of devices that counts for the model: the fastest on which it can be loaded at all. */
+export const kindFor = (view: FleetView.FleetView, spec: ModelSpec, now: number): DeviceKind | undefined => {
+  const source = indexed(view, spec)
+  const failing = failingNow(view, spec, now)
+  return kindsOf(spec).find((kind) => {
+    const needed = spec.claimOn(kind)
+    return prospects(view, spec, (order, after) => source(kind, order, needed, after), failing).open
+  })
+}
+
 /** The best device with enough memory free, by the model's policy; or the first so many together that it is split over. */
 const freePlace = (
   view: FleetView.FleetView,
   spec: ModelSpec,
-  devices: KindSource,
-  failing: (id: DeviceId) => FleetView.LoadFailure | undefined
+  { devices, kind, needed }: OfKind,
+  failing: Failing
 ): LoadDecision | undefined => {
   const policy = policies[spec.policy]
   const cursor = FleetView.cursor(view, spec.id)
   const first = (after: string | null): LoadDecision | undefined => {
     const groups = new DeviceGroups<{ readonly id: DeviceId; readonly score: number }>(spec.placing.split)
-    for (const { id } of devices(policy.order, spec.claim, after)) {
+    for (const { id } of devices(policy.order, after)) {
       const device = FleetView.device(view, id)
       if (device === undefined || failing(id) !== undefined) continue
       if (Fit.spreadOver(view, spec, device) !== undefined || Fit.conflicts(view, spec, device).length > 0) continue
       const { total } = device.status.device
-      const score = policy.load({ id, free: device.free, total, needed: spec.claim }, { cursor })
+      const score = policy.load({ id, free: device.free, total, needed }, { cursor })
       const [chosen, ...others] = groups.add(device.status.device, { id, score }) ?? []
       if (chosen === undefined) continue
       const parts = others.map(({ id }) => id)
-      return { _tag: "Load", device: chosen.id, parts, evict: [], loss: Number.NEGATIVE_INFINITY, score: chosen.score }
+      const loss = Number.NEGATIVE_INFINITY
+      return { _tag: "Load", device: chosen.id, kind, parts, evict: [], loss, score: chosen.score }
     }
     return undefined
   }
@@ -212,14 +252,14 @@ const compareRooms = (a: Room, b: Room): number =>
 const roomMade = (
   view: FleetView.FleetView,
   { patientUntil, spec, wanted }: Search,
-  devices: KindSource,
-  failing: (id: DeviceId) => FleetView.LoadFailure | undefined,
+  { devices, kind, needed }: OfKind,
+  failing: Failing,
   now: number,
   options: SchedulerOptions
 ): Pick<Survey, "load" | "until"> => {
   const most = mostRank(patientUntil, now, options)
   const evict = (device: FleetView.DeviceEntry, leaving: ReadonlyArray<ReplicaId>): Eviction.Found => {
-    const missing = Math.max(0, spec.claim - device.free)
+    const missing = Math.max(0, needed - device.free)
     const must = Fit.conflicts(view, spec, device)
     const room = { device: device.status.device.id, model: spec.id, missing, must, leaving, wanted }
     let found = Eviction.evict(view, { ...room, upTo: 1 }, now, options)
@@ -235,7 +275,7 @@ const roomMade = (
   let until = Number.POSITIVE_INFINITY
   let compared = 0
   let deferred = 0
-  for (const { id } of devices(most > 1 ? "all" : "idle", spec.claim)) {
+  for (const { id } of devices(most > 1 ? "all" : "idle")) {
     if (enough ? compared >= comparedEvictions : deferred >= mostDeferred) break
     const device = FleetView.device(view, id)
     if (device === undefined || failing(id) !== undefined || Fit.spreadOver(view, spec, device) !== undefined) continue
@@ -268,10 +308,10 @@ const roomMade = (
   const { id, total } = device.status.device
   const state = { cursor: FleetView.cursor(view, spec.id) }
   const free = device.free + eviction.bytes
-  const score = policies[spec.policy].load({ id, free, total, needed: spec.claim }, state)
+  const score = policies[spec.policy].load({ id, free, total, needed }, state)
   const parts = others.map(({ device }) => device.status.device.id)
   const leaving = [first, ...others].flatMap(({ eviction }) => eviction.replicas)
-  return { load: { _tag: "Load", device: id, parts, evict: leaving, loss, score }, until }
+  return { load: { _tag: "Load", device: id, kind, parts, evict: leaving, loss, score }, until }
 }
 
 /** So many of a group's devices where least is lost; who leaves one leaves all that it is on. None if they can't all be had at once. */

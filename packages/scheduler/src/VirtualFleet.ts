@@ -5,8 +5,9 @@
  *
  * What is idealised: models stay as they are, and places are not handed over. Without trouble messages take no time and nothing dies.
  */
+import { DeviceKind } from "@helixflow/schema/Device"
 import { Bytes, type DeviceId, type ReservationId } from "@helixflow/schema/Ids"
-import { ModelSpec, type ReplicaStatus } from "@helixflow/schema/Model"
+import type { ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
 import { Placement, type SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { HashMap } from "effect"
 import * as FleetView from "./FleetView.ts"
@@ -101,10 +102,11 @@ export class VirtualFleet {
         return
       }
       case "Learned": {
-        const { model, weights } = incident
-        this.events.push({ _tag: "Learned", at, model, weights })
+        const { kind, model, weights } = incident
+        this.events.push({ _tag: "Learned", at, model, kind, weights })
+        const kinds: ReadonlyArray<DeviceKind> = kind === undefined ? DeviceKind.literals : [kind]
         this.models = this.models.map((spec) =>
-          spec.id === model ? new ModelSpec({ ...spec, weights }, { disableValidation: true }) : spec
+          spec.id === model ? kinds.reduce((learned, kind) => learned.withWeightsOn(kind, weights), spec) : spec
         )
         this.core.state = State.withModels(this.state, this.models)
       }
@@ -205,7 +207,7 @@ export class VirtualFleet {
   /** False: it can't be had, or its replica was lost meanwhile. */
   private bind({ cold, slot, ticket }: State.Grant, open: Open): boolean {
     const { claim, device, model, replica, request, within } = slot
-    const bytes = FleetView.model(this.state.view, model)?.slotBytes
+    const bytes = FleetView.slotBytesOn(this.state.view, model, device)
     if (bytes === undefined) return false
     const ttlMillis = this.world.options.reservationTtl
     const asked = { reservation: claim, owner: request, bytes, shareable: noBytes, within, ttlMillis }

@@ -132,15 +132,16 @@ export class VirtualReplicas {
   }
 
   private start(load: Load): void {
-    const { replica, spec } = load.plan
+    const { kind, replica, spec } = load.plan
+    const bytes = spec.claimOn(kind)
     const { loadTimeout, reservationTtl } = this.world.options
     const all = partsOf(load.plan)
     for (const { device, reservation } of all) {
       const request = {
         reservation,
         owner: replica,
-        bytes: spec.claim,
-        shareable: spec.kvBytes,
+        bytes,
+        shareable: spec.kvBytesOn(kind),
         within: null,
         ttlMillis: reservationTtl
       }
@@ -155,7 +156,7 @@ export class VirtualReplicas {
     for (const { device, reservation } of all) {
       const step = { reservation, state: "loading" as const, ttlMillis: loadTimeout + reservationTtl }
       this.devices.commit(device, step, this.core.now)
-      this.devices.start(device, replica, reservation, spec.claim)
+      this.devices.start(device, replica, reservation, bytes)
     }
     load.phase = "starts"
     const nth = this.begun.get(spec.id) ?? 0

@@ -1,6 +1,6 @@
 /** A fleet and a time that are not there: what there is, what comes, what goes wrong, and what became of it. All times are milliseconds. */
 import type { Caller, Served } from "@helixflow/schema/Caller"
-import type { Device } from "@helixflow/schema/Device"
+import type { Device, DeviceKind } from "@helixflow/schema/Device"
 import type { Bytes, DeviceId, ModelId, ReplicaId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import type { Placement, SchedulerEvent } from "@helixflow/schema/Scheduling"
@@ -46,7 +46,12 @@ export interface Death {
 export type Incident = { readonly at: number; readonly order: number } & (
   | (Death & { readonly _tag: "WorkerLost"; readonly replica: ReplicaId })
   | { readonly _tag: "EvictAsked"; readonly model: ModelId; readonly timeoutMillis: number }
-  | { readonly _tag: "Learned"; readonly model: ModelId; readonly weights: Bytes }
+  | {
+      readonly _tag: "Learned"
+      readonly model: ModelId
+      readonly kind?: DeviceKind | undefined
+      readonly weights: Bytes
+    }
 )
 
 /** What goes wrong. Asked whenever something may, so that a seed decides all of it. */

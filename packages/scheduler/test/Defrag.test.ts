@@ -24,7 +24,7 @@ const loaded = (view: FleetView.FleetView, spec: ModelSpec, on: number, reload: 
   const n = FleetView.replicasOf(view, spec.id).length
   const status = replicaStatus(spec, deviceId(on), { n, since: Millis.make(1) })
   const ready = FleetChange.updateReplica(
-    FleetChange.assumeLoad(view, status, spec.claim, now),
+    FleetChange.assumeLoad(view, status, spec.claimOn("cpu"), now),
     status.replica,
     () => ({
       life: "running",
@@ -140,10 +140,10 @@ describe("any small fleet", () => {
       for (const [which, where, taken] of places) {
         const [index, on] = [which % specs.length, where % totals.length]
         const [spec, reload] = [specs[index] ?? expect.fail(), figures[index]?.[1] ?? 1]
-        if ((free[on] ?? 0) < spec.claim) continue
+        if ((free[on] ?? 0) < spec.claimOn("cpu")) continue
         const before = new Set(FleetView.replicasOn(view, deviceId(on)))
         view = loaded(view, spec, on, reload, taken)
-        free[on] = (free[on] ?? 0) - spec.claim
+        free[on] = (free[on] ?? 0) - spec.claimOn("cpu")
         const replica = FleetView.replicasOn(view, deviceId(on)).find((id) => !before.has(id)) ?? expect.fail()
         spots.push({ replica, model: index, on })
       }
@@ -151,7 +151,7 @@ describe("any small fleet", () => {
         ? cheapest(
             free,
             spots,
-            specs.map(({ claim }) => claim),
+            specs.map((spec) => spec.claimOn("cpu")),
             figures.map(([, reload]) => reload),
             needed,
             Defrag.mostMoves
@@ -165,7 +165,7 @@ describe("any small fleet", () => {
         const spot = spots.find((spot) => spot.replica === replica) ?? expect.fail()
         const target = totals.findIndex((_, index) => deviceId(index) === to)
         expect(deviceId(spot.on)).toBe(from)
-        const bytes = specs[spot.model]?.claim ?? expect.fail()
+        const bytes = specs[spot.model]?.claimOn("cpu") ?? expect.fail()
         // the new place is taken before the old one is left
         free[target] = (free[target] ?? 0) - bytes
         expect(free[target]).toBeGreaterThanOrEqual(0)

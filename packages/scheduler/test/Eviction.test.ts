@@ -23,7 +23,7 @@ interface Standing {
 
 /** A full device with these replicas, which were asked for so many times. */
 const full = (standing: ReadonlyArray<Standing>) => {
-  const total = standing.reduce((sum, { spec }) => sum + spec.claim, 0)
+  const total = standing.reduce((sum, { spec }) => sum + spec.claimOn("cpu"), 0)
   let view = FleetChange.withModels(
     FleetView.empty,
     standing.map(({ spec }) => spec)
@@ -35,7 +35,7 @@ const full = (standing: ReadonlyArray<Standing>) => {
     const status = replicaStatus(spec, here)
     for (let n = 0; n < asked; n++) view = FleetChange.asked(view, spec.id, now)
     if (reload !== undefined) view = FleetChange.loadTook(view, spec.id, reload)
-    view = FleetChange.assumeLoad(view, status, spec.claim, now)
+    view = FleetChange.assumeLoad(view, status, spec.claimOn("cpu"), now)
     view = FleetChange.updateReplica(view, replica, () => ({ life: "running", loadedAt, taken }))
   }
   return view
@@ -99,7 +99,7 @@ describe("who leaves", () => {
     const entry = FleetView.replica(view, of(b))
     if (entry === undefined) throw new Error("not loaded")
     const status = new ReplicaStatus({ ...entry.status, replica: second, device: deviceId(1) })
-    const loaded = FleetChange.assumeLoad(view, status, b.claim, now)
+    const loaded = FleetChange.assumeLoad(view, status, b.claimOn("cpu"), now)
     // it is known from its next request on
     const twice = FleetChange.takeSlot(FleetChange.takeSlot(loaded, of(b), 1, now), of(b), -1, now)
     expect(evict(view, 100).eviction).toMatchObject({ replicas: [of(a)] })

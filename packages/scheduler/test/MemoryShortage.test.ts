@@ -21,14 +21,14 @@ const start = (needed: number) =>
     const memory = MemoryFleet.make([device(0, 300)], [alpha, ...others], {
       onStart: ({ model }) => {
         if (model.id !== alpha.id) return Effect.void
-        claimed.push(model.claim)
-        return model.claim >= needed
+        claimed.push(model.claimOn("cpu"))
+        return model.claimOn("cpu") >= needed
           ? Effect.void
           : new LoadFailed({
               model: model.id,
               reason: "bad allocation",
               file: null,
-              memory: { ...unknownShortage, needed: Bytes.make(model.claim + 10) }
+              memory: { ...unknownShortage, needed: Bytes.make(model.claimOn("cpu") + 10) }
             })
       }
     })
@@ -95,7 +95,7 @@ it.scoped("a claim is raised to what the largest device has, and no further", ()
     const claimed: Array<number> = []
     const memory = MemoryFleet.make([device(0, 300)], [large], {
       onStart: ({ model }) => {
-        claimed.push(model.claim)
+        claimed.push(model.claimOn("cpu"))
         return new LoadFailed({ model: model.id, reason: "killed", file: null, memory: unknownShortage })
       }
     })

@@ -270,8 +270,14 @@ describe("a device that refuses or cannot be reached", () => {
     Effect.gen(function* () {
       const { memory, place } = yield* start([device(0, 150)], [alpha], { tell: () => Effect.void })
       const thief = ReservationId.make("thief")
-      const stolen = { reservation: thief, owner: "x", shareable: alpha.slotBytes, within: null, ttlMillis: 1000 }
-      yield* memory.fleet.reserve(deviceId(0), { ...stolen, bytes: alpha.claim })
+      const stolen = {
+        reservation: thief,
+        owner: "x",
+        shareable: alpha.slotBytesOn("cpu"),
+        within: null,
+        ttlMillis: 1000
+      }
+      yield* memory.fleet.reserve(deviceId(0), { ...stolen, bytes: alpha.claimOn("cpu") })
       const waiting = yield* Effect.fork(Effect.flip(place(1, alpha, { timeoutMillis: 100 })))
       yield* settle
       yield* TestClock.adjust(100)

@@ -35,7 +35,7 @@ const resident = (view: FleetView.FleetView, spec: ModelSpec, [device, ...others
     n,
     parts: others.map(({ id }, index) => ({ device: id, reservation: ReservationId.make(`${replica}/${index + 1}`) }))
   })
-  const assumed = FleetChange.assumeLoad(view, status, spec.claim, 0)
+  const assumed = FleetChange.assumeLoad(view, status, spec.claimOn("cuda"), 0)
   return FleetChange.updateReplica(assumed, replica, () => ({ life: "running" }))
 }
 
@@ -58,9 +58,9 @@ describe("a model that is split", () => {
   })
 
   it("claims of each device its share of the weights and of the KV cache, and what a part takes besides", () => {
-    expect([pair.slotBytes, pair.kvBytes, pair.claim]).toEqual([10, 20, 75])
+    expect([pair.slotBytesOn("cuda"), pair.kvBytesOn("cuda"), pair.claimOn("cuda")]).toEqual([10, 20, 75])
     const whole = model("whole", { weights: 100, placing: { partOverhead: Bytes.make(5) } })
-    expect(whole.claim).toBe(140)
+    expect(whole.claimOn("cuda")).toBe(140)
   })
 
   it("goes to devices of one node and one name, and to no fewer than it asks for", () => {
@@ -156,7 +156,7 @@ describe("any load of a split model", () => {
           expect(new Set(on.map(({ status }) => status.device.id.split("/")[0]))).toHaveProperty("size", 1)
           expect(new Set(found.evict)).toHaveProperty("size", found.evict.length)
           const after = found.evict.reduce((view, id) => FleetChange.forgetReplica(view, id, 0), view)
-          for (const { status } of on) expect(free(after, status.device)).toBeGreaterThanOrEqual(asked.claim)
+          for (const { status } of on) expect(free(after, status.device)).toBeGreaterThanOrEqual(asked.claimOn("cuda"))
           for (const spec of specs.filter(({ placing }) => placing.minReplicas > 0)) {
             expect(FleetView.replicasOf(after, spec.id)).toEqual(FleetView.replicasOf(view, spec.id))
           }

@@ -28,6 +28,7 @@ const wanted = (id: ModelId) => id < "c"
 const names = ["a", "b", "c", "d", "e", "f"]
 const figures = FastCheck.record({
   weights: FastCheck.integer({ min: 0, max: 60 }),
+  onKinds: FastCheck.constantFrom({}, { cpu: { weights: 30 } }, { cuda: { weights: 15, kvPerToken: 2 }, cpu: {} }),
   replicas: FastCheck.integer({ min: 1, max: 4 }),
   policy: FastCheck.constantFrom(...policies),
   placing: FastCheck.record({
@@ -102,6 +103,7 @@ const apply = (
 ) => {
   const modelAt = (at: number) => specs[at % specs.length]
   const deviceAt = (at: number) => devices[at % devices.length]?.id
+  const kindAt = (at: number) => devices[at % devices.length]?.kind ?? "cpu"
   const replicas = Array.from(HashMap.keys(view.replicas)).sort()
   const replicaAt = (at: number) => replicas[at % Math.max(1, replicas.length)]
   switch (step.op) {
@@ -109,7 +111,7 @@ const apply = (
       const [spec, on] = [modelAt(step.model), deviceAt(step.on)]
       if (spec === undefined || on === undefined) return view
       const status = replicaStatus(spec, on, { n, state: "loading", pid: null })
-      const loading = FleetChange.assumeLoad(view, status, spec.claim, step.at)
+      const loading = FleetChange.assumeLoad(view, status, spec.claimOn(kindAt(step.on)), step.at)
       if (!step.ready) return loading
       const ready = new ReplicaStatus({ ...status, state: "ready" })
       const loadedAt = step.fresh ? step.at : null
@@ -202,7 +204,7 @@ describe("the index", () => {
           }
         }
       ),
-      { numRuns: 300, seed: 2 }
+      { numRuns: 600, seed: 2 }
     )
     // the property says something
     expect(loads / surveys).toBeGreaterThan(0.2)

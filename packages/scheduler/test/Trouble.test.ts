@@ -17,5 +17,16 @@ describe("a scheduler in a fleet where loads hang, workers die, clients leave, s
   }
 })
 
+describe("such a fleet of two kinds of devices, on each of which a model takes something else", () => {
+  for (const seed of [5, 6]) {
+    it(`never over-commits, leaks or waits for what could be had either (seed ${seed})`, () => {
+      const { evictions, failedLoads, longestWaitMillis, refused } = simulate(seed, steps, "mixed")
+      expect(Math.min(failedLoads, evictions)).toBeGreaterThan(0)
+      expect(Object.keys(refused).filter((tag) => tag !== "LoadFailed")).toEqual([])
+      expect(longestWaitMillis).toBeLessThan(longestWait)
+    }, 60_000)
+  }
+})
+
 /** Milliseconds: until those that others wait for may leave, and the longest that they can take to do so, twice. */
 const longestWait = 2 * (10_000 + 20_000)

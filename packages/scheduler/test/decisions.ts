@@ -42,7 +42,7 @@ export const view = (
       since: Millis.make(since),
       lastFailure: state === "failed" ? "killed" : null
     })
-    current = FleetChange.assumeLoad(current, status, of.claim, lastUsed)
+    current = FleetChange.assumeLoad(current, status, of.claimOn("cpu"), lastUsed)
     current = FleetChange.updateReplica(current, status.replica, () => ({ life: "running", taken }))
   }
   return current

@@ -1,5 +1,5 @@
 /** Small fleets for the scheduler's tests: sizes in bytes, one byte of KV cache a token. */
-import { Device } from "@helixflow/schema/Device"
+import { Device, type DeviceKind } from "@helixflow/schema/Device"
 import { Bytes, DeviceId, Millis, ModelId, makeReplicaId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import { ModelSpec, Placing, type PolicyName, ReplicaStatus } from "@helixflow/schema/Model"
 
@@ -17,18 +17,26 @@ export interface ModelFigures {
   readonly policy?: PolicyName
   readonly placing?: Partial<Placing>
   readonly revision?: string
+  /** Where it takes something else on devices of a kind. */
+  readonly onKinds?: Partial<Record<DeviceKind, Partial<Record<"weights" | "kvPerToken", number>>>>
 }
 
 /** By default it claims 100 bytes: weights of 60, and two slots of 20. */
-export const model = (name: string, figures: ModelFigures = {}) =>
-  new ModelSpec({
+export const model = (name: string, figures: ModelFigures = {}) => {
+  const footprint = { weights: 60, kvPerToken: 1, ...figures }
+  const onKinds = Object.entries(figures.onKinds ?? {}).map(([kind, own]) => {
+    const { kvPerToken, weights } = { ...footprint, ...own }
+    return [kind, { weights: Bytes.make(weights), kvPerToken: Bytes.make(kvPerToken), declared: false }] as const
+  })
+  return new ModelSpec({
     id: ModelId.make(name),
     aliases: [],
     task: "text-generation",
     context: figures.context ?? 20,
     slots: figures.slots ?? 2,
-    weights: Bytes.make(figures.weights ?? 60),
-    kvPerToken: Bytes.make(figures.kvPerToken ?? 1),
+    weights: Bytes.make(footprint.weights),
+    kvPerToken: Bytes.make(footprint.kvPerToken),
+    onKinds: Object.fromEntries(onKinds),
     replicas: figures.replicas ?? 1,
     policy: figures.policy ?? "best-fit",
     placing: new Placing({ ...Placing.anywhere, ...figures.placing }),
@@ -36,6 +44,7 @@ export const model = (name: string, figures: ModelFigures = {}) =>
     revision: figures.revision ?? "",
     created: 0
   })
+}
 
 export const request = (name: string | number) => RequestId.make(`request-${name}`)
 

@@ -31,9 +31,9 @@ const hashed = (hash: number, text: string): number => {
 }
 
 /** Throws where an invariant breaks, with the step and the seed. */
-export const simulate = (seed: number, leastSteps: number): Simulated => {
+export const simulate = (seed: number, leastSteps: number, kinds: "alike" | "mixed" = "alike"): Simulated => {
   let steps = 0
-  const fleet = new VirtualFleet(troubledWorld(seed, () => steps < leastSteps))
+  const fleet = new VirtualFleet(troubledWorld(seed, () => steps < leastSteps, kinds))
   const cameAt = new Map<RequestId, number>()
   const refused: Record<string, number> = {}
   let hash = 0x811c9dc5

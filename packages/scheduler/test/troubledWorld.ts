@@ -3,7 +3,7 @@
  * take memory and give it back, and news comes late, twice and out of order. Clients ask for as long as it `goesOn`.
  */
 import { Device } from "@helixflow/schema/Device"
-import { ModelId } from "@helixflow/schema/Ids"
+import { Bytes, DeviceId, ModelId } from "@helixflow/schema/Ids"
 import { ModelSpec } from "@helixflow/schema/Model"
 import { defaults, type SchedulerOptions } from "../src/SchedulerOptions.ts"
 import type { Arrival, Outcome, World } from "../src/World.ts"
@@ -43,12 +43,24 @@ export const options: SchedulerOptions = {
   backoffCap: 4_000
 }
 
+/** The same fleet of two kinds of devices, on which models take less than on the others, or more. */
+const mixed = {
+  devices: devices.map((one, index) =>
+    index % 2 === 1 ? one : new Device({ ...one, kind: "cuda", id: DeviceId.make(`local/cuda:${index}`) })
+  ),
+  models: models.map((spec, index) => {
+    const { declared, kvPerToken, weights } = spec
+    const cuda = { declared, kvPerToken, weights: Bytes.make(Math.ceil(weights * (index % 3 === 1 ? 1.3 : 0.4))) }
+    return new ModelSpec({ ...spec, onKinds: { cuda } })
+  })
+}
+
 /** Requests that are under way at once. */
 const clients = 14
 /** Nobody waits for so long: a wait that ends so is a wait for ever. */
 const timeoutMillis = 600_000
 
-export const troubledWorld = (seed: number, goesOn: () => boolean): World => {
+export const troubledWorld = (seed: number, goesOn: () => boolean, kinds: "alike" | "mixed" = "alike"): World => {
   const random = randomOf(seed)
   const chance = (share: number) => random() < share
   const about = (mean: number) => Math.ceil(exponential(random, mean))
@@ -79,8 +91,7 @@ export const troubledWorld = (seed: number, goesOn: () => boolean): World => {
         )
       : send(now + about(120))
   return {
-    devices,
-    models,
+    ...(kinds === "mixed" ? mixed : { devices, models }),
     options: { ...options, preload: seed % 2 === 0 },
     arrivals: Array.from({ length: clients }, () => send(about(50))).flatMap((first) => first ?? []),
     next,

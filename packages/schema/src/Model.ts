@@ -47,6 +47,22 @@ export class Placing extends Schema.Class<Placing>("Placing")({
   })
 }
 
+/**
+ * What a replica takes of a device's memory besides what its settings say, which depends on the device's kind: on each another file may be
+ * loaded, by another runtime.
+ */
+export const Footprint = Schema.Struct({
+  /** What a loaded replica takes before any request: weights, runtime and activations; of all its devices together where it is split. */
+  weights: Bytes,
+  /** `weights` is an operator's word, which nothing that is measured replaces. */
+  declared: Schema.Boolean,
+  /** KV cache bytes of one token: 2 * layers * KV heads * head dimension * bytes of an element; 0 for other tasks than text. */
+  kvPerToken: Bytes
+})
+export type Footprint = typeof Footprint.Type
+
+const Footprints = Schema.partialWith(Schema.Record({ key: DeviceKind, value: Footprint }), { exact: true })
+
 /** Sums and products of bytes are bytes, and they are asked for in every decision. */
 const computed = { disableValidation: true } as const
 
@@ -60,15 +76,14 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
   context: Schema.Int.pipe(Schema.positive()),
   /** Sequences a replica computes at once, hence KV slots. */
   slots: Schema.Int.pipe(Schema.positive()),
-  /** What a loaded replica takes before any request: weights, runtime and activations. */
-  weights: Bytes,
-  /** `weights` is an operator's word, which nothing that is measured replaces. */
-  declared: Schema.Boolean.pipe(
+  /** Its footprint on kinds of devices that `onKinds` has none for: the most that is known of any. */
+  ...Footprint.fields,
+  declared: Footprint.fields.declared.pipe(
     Schema.propertySignature,
     Schema.withConstructorDefault(() => false)
   ),
-  /** KV cache bytes of one token: 2 * layers * KV heads * head dimension * bytes of an element; 0 for other tasks than text. */
-  kvPerToken: Bytes,
+  /** Its footprint on devices of these kinds. Logs of before there were such say nothing. */
+  onKinds: Schema.optionalWith(Footprints, { default: (): typeof Footprints.Type => ({}) }),
   /** What a replica may keep of computed prefixes besides its slots. */
   prefixCache: Bytes.pipe(
     Schema.propertySignature,
@@ -100,19 +115,33 @@ export class ModelSpec extends Schema.Class<ModelSpec>("ModelSpec")({
     Schema.withConstructorDefault(() => false)
   )
 }) {
-  /** Bytes of one request's KV slot on each of a replica's devices: the capacity it can reach, not the length it has. */
-  get slotBytes(): Bytes {
-    return Bytes.make(Math.ceil((this.kvPerToken * this.context) / this.placing.split), computed)
+  /** What a replica takes on devices of the kind. */
+  footprintOn(kind: DeviceKind): Footprint {
+    return this.onKinds[kind] ?? this
   }
-  /** Bytes of the whole KV cache on each of a replica's devices. */
-  get kvBytes(): Bytes {
-    return Bytes.make(this.slotBytes * this.slots, computed)
+  /** Bytes of one request's KV slot on each of a replica's devices of the kind: the capacity it can reach, not the length it has. */
+  slotBytesOn(kind: DeviceKind): Bytes {
+    return Bytes.make(Math.ceil((this.footprintOn(kind).kvPerToken * this.context) / this.placing.split), computed)
   }
-  /** What a replica claims from its device, or from each of them where it is split. */
-  get claim(): Bytes {
+  /** Bytes of the whole KV cache on each of a replica's devices of the kind. */
+  kvBytesOn(kind: DeviceKind): Bytes {
+    return Bytes.make(this.slotBytesOn(kind) * this.slots, computed)
+  }
+  /** What a replica claims from its device of the kind, or from each of them where it is split. */
+  claimOn(kind: DeviceKind): Bytes {
     const { partOverhead, split } = this.placing
-    const share = Math.ceil((this.weights + this.prefixCache) / split)
-    return Bytes.make(share + this.kvBytes + (split > 1 ? partOverhead : 0), computed)
+    const share = Math.ceil((this.footprintOn(kind).weights + this.prefixCache) / split)
+    return Bytes.make(share + this.kvBytesOn(kind) + (split > 1 ? partOverhead : 0), computed)
+  }
+  /** What a replica claims from all its devices of the kind together. */
+  wholeClaimOn(kind: DeviceKind): Bytes {
+    return Bytes.make(this.claimOn(kind) * this.placing.split, computed)
+  }
+  /** The model that takes so many bytes besides its KV cache on devices of the kind, and elsewhere what it does. */
+  withWeightsOn(kind: DeviceKind, weights: Bytes): ModelSpec {
+    const { declared, kvPerToken } = this.footprintOn(kind)
+    const onKinds = { ...this.onKinds, [kind]: { weights, declared, kvPerToken } }
+    return new ModelSpec({ ...this, onKinds }, computed)
   }
 }
 

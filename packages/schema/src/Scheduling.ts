@@ -1,7 +1,7 @@
 /** Decisions of the scheduler as data, so that they can be logged, tested, replayed and explained. */
 import { Schema } from "effect"
 import { Caller, Served } from "./Caller.ts"
-import { DeviceStatus } from "./Device.ts"
+import { DeviceKind, DeviceStatus } from "./Device.ts"
 import { Bytes, DeviceId, Millis, ModelId, ReplicaId, RequestId, ReservationId } from "./Ids.ts"
 import { ModelSpec, PolicyName, ReplicaStatus } from "./Model.ts"
 
@@ -132,8 +132,8 @@ export const SchedulerEvent = Schema.Union(
   Schema.TaggedStruct("WorkerBack", { at: Millis, replica: ReplicaId }),
   /** An operator wants its replicas gone, once they have nothing to do and if that is within the time. */
   Schema.TaggedStruct("EvictAsked", { at: Millis, model: ModelId, timeoutMillis: Schema.NonNegative }),
-  /** What its replicas claim besides their KV cache, from now on. */
-  Schema.TaggedStruct("Learned", { at: Millis, model: ModelId, weights: Bytes }),
+  /** What its replicas claim besides their KV cache on devices of a kind, from now on. Without a kind, as logs were: on any. */
+  Schema.TaggedStruct("Learned", { at: Millis, model: ModelId, kind: Schema.optional(DeviceKind), weights: Bytes }),
   /** Whoever listens was too slow for so many events, which would stand here. */
   Schema.TaggedStruct("Lost", { at: Millis, count: Schema.Int })
 )
