@@ -1,6 +1,6 @@
 /**
  * Making room by moving: where memory enough is free for a model, but in pieces, some replicas are loaded elsewhere and leave, so that one
- * device has it all. Nobody loses what is loaded, so it is worth more than an eviction where what would be evicted is asked for soon.
+ * device has it all, or each of those that the model is split over its part. Nobody loses what is loaded, so it is worth more than an eviction where what would be evicted is asked for soon.
  *
  *     a ██████░░░░   b ████░░░░░░   a model of 8 fits nowhere
  *     a ██████████   b ░░░░░░░░░░   once the one on b has moved to a
@@ -9,12 +9,13 @@
  * own. So no device is ever over-committed. Those that leave a device are tried the largest first, each on the device that it fits best
  * (best-fit decreasing); where it fits on none, others make room for it there first. The search is exhaustive up to `mostMoves`, and ends
  * with the best that it has found after `mostSteps`. Of the kind of devices that counts for the model, the `mostDevices` are looked at that
- * have the largest share free.
+ * have the largest share free, and of the sets of them that it can be split over, the `mostSets` that lack least.
  */
 import type { DeviceKind } from "@helixflow/schema/Device"
 import type { DeviceId, ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import * as Asked from "./Asked.ts"
+import { DeviceGroups } from "./DeviceGroups.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
 import * as FleetIndex from "./FleetIndex.ts"
 import * as FleetView from "./FleetView.ts"
@@ -23,6 +24,7 @@ import * as Survey from "./Survey.ts"
 
 export const mostMoves = 3
 export const mostDevices = 64
+export const mostSets = 64
 /** Replicas that are tried to be moved, each counting more where there are more devices that it could go to. */
 const mostSteps = 1_000
 /** Of those that a replica fits on, and of those that it would fit on if others left. */
@@ -39,6 +41,8 @@ export interface Plan {
   readonly moves: ReadonlyArray<Move>
   /** Where the model fits then. */
   readonly device: DeviceId
+  /** The further devices of a model that is split. */
+  readonly parts: ReadonlyArray<DeviceId>
   /** Milliseconds that all the loads take. */
   readonly cost: number
 }
@@ -222,37 +226,86 @@ class Search {
     to.free += piece.takes
   }
 
-  /** Looks for a cheaper plan with so many moves at most. */
-  run(wanted: Wanted, targets: ReadonlyArray<Place>, moves: number): void {
-    for (const target of targets) {
-      this.vacate(target, wanted.takes, moves, 0, (_, cost) => {
-        if (!this.suits(wanted, target)) return
+  /** Makes `needed` bytes free in each of the places: one after the other, and again where what moved for one has gone to another. */
+  private clear(places: ReadonlyArray<Place>, needed: number, left: number, spent: number, then: Then): void {
+    const short = places.find(({ free }) => free < needed)
+    if (short === undefined) then(left, spent)
+    else this.vacate(short, needed, left, spent, (left, spent) => this.clear(places, needed, left, spent, then))
+  }
+
+  /** Looks for a cheaper plan with so many moves at most, after which the model fits on all devices of one of the sets. */
+  run(wanted: Wanted, sets: ReadonlyArray<ReadonlyArray<Place>>, moves: number): void {
+    for (const places of sets) {
+      this.clear(places, wanted.takes, moves, 0, (_, cost) => {
+        if (!places.every((place) => this.suits(wanted, place))) return
+        const [device, ...parts] = places.map(({ id }) => id)
+        if (device === undefined || cost >= this.bound) return
         this.bound = cost
-        this.best = { moves: [...this.path], device: target.id, cost }
+        this.best = { moves: [...this.path], device, parts, cost }
       })
     }
   }
 }
 
+/** All sets of so many of the places. */
+const setsOf = (places: ReadonlyArray<Place>, size: number): ReadonlyArray<ReadonlyArray<Place>> =>
+  size === 0
+    ? [[]]
+    : places.flatMap((place, at) => setsOf(places.slice(at + 1), size - 1).map((others) => [place, ...others]))
+
+/** How many sets there are of so many places: n! / (size! (n - size)!). */
+const countOfSets = (places: number, size: number): number => {
+  let count = 1
+  for (let n = 1; n <= size; n++) count = (count * (places - size + n)) / n
+  return count
+}
+
+/** The sets of places that the model's parts may have, those first that lack least of what it takes. `places` are in that order. */
+const targetsOf = (places: ReadonlyArray<Place>, split: number, takes: number): ReadonlyArray<ReadonlyArray<Place>> => {
+  if (split === 1) return places.map((place) => [place])
+  const groups = new DeviceGroups<Place>(split)
+  for (const place of places) groups.add(place.entry.status.device, place)
+  const sets = groups.complete().flatMap((group) => {
+    let looked = split
+    while (looked < group.length && countOfSets(looked + 1, split) <= mostSets) looked += 1
+    return setsOf(group.slice(0, looked), split)
+  })
+  const lack = (set: ReadonlyArray<Place>) => set.reduce((sum, { free }) => sum + Math.max(0, takes - free), 0)
+  return sets
+    .map((set) => ({ set, lacks: lack(set) }))
+    .sort((a, b) => a.lacks - b.lacks)
+    .slice(0, mostSets)
+    .map(({ set }) => set)
+}
+
 /**
- * The cheapest moves after which the model fits on a device, if there are some that cost less than `limit` (milliseconds of loading);
- * undefined where memory is short altogether, a device that it asks for has enough of it and is only not to be had now, or the model is
- * split: several devices would have to be vacated.
+ * The cheapest moves after which the model fits, if there are some that cost less than `limit` (milliseconds of loading); undefined where
+ * memory is short altogether, or the devices that it asks for have enough of it and are only not to be had now.
  */
 export const plan = (view: FleetView.FleetView, spec: ModelSpec, limit: number, now: number): Plan | undefined => {
-  if (spec.placing.split > 1) return undefined
   const kind = Survey.kindFor(view, spec, now)
   if (kind === undefined) return undefined
+  const { placing } = spec
+  const takes = spec.claimOn(kind)
   const places = look(view, kind)
-  const wanted: Wanted = { spec, takes: spec.claimOn(kind), failures: FleetView.failuresOf(view, spec.id) }
-  const asked = places.filter(
-    ({ entry: { status } }) => Asked.suits(spec.placing, status.device) && Asked.isPinnedTo(spec.placing, status.device)
-  )
   const free = places.reduce((sum, { free }) => sum + Math.max(0, free), 0)
-  if (free < wanted.takes || asked.some(({ free }) => free >= wanted.takes)) return undefined
-  const targets = asked.filter(({ entry, loading }) => !loading && wanted.takes <= entry.status.device.total)
-  targets.sort((a, b) => b.free - a.free || a.rank - b.rank)
+  if (free < spec.wholeClaimOn(kind)) return undefined
+  const asked = places.filter(
+    ({ entry: { status } }) =>
+      Asked.suits(placing, status.device) && Asked.isPinnedTo(placing, status.device) && takes <= status.device.total
+  )
+  asked.sort((a, b) => b.free - a.free || a.rank - b.rank)
+  const fitting = new DeviceGroups<Place>(placing.split)
+  for (const place of asked) {
+    if (place.free >= takes && fitting.add(place.entry.status.device, place) !== undefined) return undefined
+  }
+  const targets = targetsOf(
+    asked.filter(({ loading }) => !loading),
+    placing.split,
+    takes
+  )
   const search = new Search(places, limit, now)
+  const wanted: Wanted = { spec, takes, failures: FleetView.failuresOf(view, spec.id) }
   for (let moves = 1; moves <= mostMoves; moves++) search.run(wanted, targets, moves)
   return search.best
 }

@@ -83,8 +83,8 @@ const decisions = {
   Rejected: "rejected"
 } as const satisfies Record<Decide.Decision["_tag"], Explanation["decision"]>
 
-const movesText = ({ device, moves }: Defrag.Plan): string =>
-  `would fit on ${device} once ${moves.map(({ replica, to }) => `${replica} has moved to ${to}`).join(" and ")}`
+const movesText = ({ device, moves, parts }: Defrag.Plan): string =>
+  `would fit on ${[device, ...parts].join(" and ")} once ${moves.map(({ replica, to }) => `${replica} has moved to ${to}`).join(" and ")}`
 
 const sentence = (
   view: FleetView.FleetView,

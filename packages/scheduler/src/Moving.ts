@@ -1,14 +1,16 @@
 /**
  * When moves are looked for that make room for a model that waits, and which. Where memory enough is free, but in pieces, `Defrag` plans
  * them. Where it is not, and what is in the way is kept loaded and therefore never evicted, that is loaded on another device first,
- * where others leave for it if need be: otherwise it would be in the way for ever. What is split is not moved, and nothing is moved for it.
+ * where others leave for it if need be: otherwise it would be in the way for ever. What is split is not moved.
  *
  * They are looked for when they may be found: not while no device can take more than the last time.
  */
 import { DeviceKind } from "@helixflow/schema/Device"
+import type { DeviceId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
 import * as Decide from "./Decide.ts"
+import { DeviceGroups } from "./DeviceGroups.ts"
 import * as Eviction from "./Eviction.ts"
 import * as FleetIndex from "./FleetIndex.ts"
 import * as FleetView from "./FleetView.ts"
@@ -81,24 +83,51 @@ const isInTheWay = (view: FleetView.FleetView, entry: FleetView.ReplicaEntry, sp
   entry.status.parts.length === 0 &&
   (entry.taken === 0 || !spec.external)
 
-/** A replica that is kept where the model would fit without those that are, and where else it can be loaded. */
-const displaced = ({ options, view }: SchedulerState, query: Decide.Query, now: number): Move | undefined => {
-  const { since, spec, wanted } = query
-  if (now < since + options.wantedPatience || spec.placing.split > 1) return undefined
-  const devices = Survey.devicesFor(view, spec)
+/** A device where the model would fit, and who has to be moved from it first. */
+interface Vacated {
+  readonly id: DeviceId
+  readonly kept: ReturnType<typeof keptOn>
+}
+
+/** The devices where the model would fit without those that are kept there, and others that may leave. */
+const vacated = ({ options, view }: SchedulerState, { spec, wanted }: Decide.Query, now: number): Array<Vacated> => {
+  const found: Array<Vacated> = []
+  const kind = Survey.kindFor(view, spec, now)
+  if (kind === undefined) return found
   let looked = 0
-  for (const { id } of devices) {
-    if (looked++ === mostDevices) return undefined
+  for (const { id } of Survey.devicesFor(view, spec, [kind])) {
+    if (looked++ === mostDevices) break
     const device = FleetView.device(view, id)
     if (device === undefined || FleetView.loadingOn(view, id) !== undefined) continue
+    const fits = (freed: number): boolean => {
+      const missing = Math.max(0, spec.claimOn(kind) - device.free - freed)
+      const room = { device: id, model: spec.id, missing, upTo: 3 as const, must: [], wanted }
+      return missing === 0 || Eviction.evict(view, room, now, options).eviction !== undefined
+    }
     const kept = keptOn(view, device)
     const freed = kept.reduce((sum, { entry }) => sum + FleetView.bytesOn(view, entry, id), 0)
-    const missing = Math.max(0, spec.claimOn(device.status.device.kind) - device.free - freed)
-    const room = { device: id, model: spec.id, missing, upTo: 3 as const, must: [], wanted }
-    if (missing > 0 && Eviction.evict(view, room, now, options).eviction === undefined) continue
-    for (const { id: replica, spec: other } of kept) {
+    if (spec.placing.split > 1 && fits(0)) found.push({ id, kept: [] })
+    else if (fits(freed)) found.push({ id, kept })
+  }
+  return found
+}
+
+/** A replica that is kept on a device where the model, or a part of it, would fit without, and where else it can be loaded. */
+const displaced = (state: SchedulerState, query: Decide.Query, now: number): Move | undefined => {
+  const { options, view } = state
+  const { since, spec, wanted } = query
+  if (now < since + options.wantedPatience) return undefined
+  const groups = new DeviceGroups<Vacated>(spec.placing.split)
+  // what is vacated already counts first
+  const places = vacated(state, query, now).sort((a, b) => a.kept.length - b.kept.length)
+  for (const place of places) {
+    const device = FleetView.device(view, place.id)?.status.device
+    const together = device && groups.add(device, place)
+    if (together === undefined) continue
+    const avoided = together.map(({ id }) => id)
+    for (const { id: replica, spec: other } of together.flatMap(({ kept }) => kept)) {
       const search = { spec: other, evicts: true, patientUntil: since + options.patience, wanted }
-      const { load } = Survey.survey(view, search, now, options, Survey.except(view, other, id))
+      const { load } = Survey.survey(view, search, now, options, Survey.except(view, other, avoided))
       if (load !== undefined) return { replica, to: load.device, evict: load.evict }
     }
   }

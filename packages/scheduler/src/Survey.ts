@@ -70,19 +70,23 @@ const indexed = (view: FleetView.FleetView, { placing }: ModelSpec): Source => {
 const kindsOf = ({ placing }: ModelSpec): ReadonlyArray<DeviceKind> =>
   placing.kind === null ? Fit.kinds : [placing.kind]
 
-/** The devices that the model asks for and that are large enough, loading or not. */
-export function* devicesFor(view: FleetView.FleetView, spec: ModelSpec): Generator<DeviceIndex.Placed> {
+/** The devices that the model asks for, of these kinds, and that are large enough, loading or not. */
+export function* devicesFor(
+  view: FleetView.FleetView,
+  spec: ModelSpec,
+  kinds: ReadonlyArray<DeviceKind> = kindsOf(spec)
+): Generator<DeviceIndex.Placed> {
   const source = indexed(view, spec)
-  for (const kind of kindsOf(spec)) {
+  for (const kind of kinds) {
     yield* source(kind, "whole", spec.claimOn(kind))
   }
 }
 
-/** The devices that the model asks for, but for one. */
-export const except = (view: FleetView.FleetView, spec: ModelSpec, device: DeviceId): Source => {
+/** The devices that the model asks for, but for these. */
+export const except = (view: FleetView.FleetView, spec: ModelSpec, devices: ReadonlyArray<DeviceId>): Source => {
   const source = indexed(view, spec)
   return function* (...asked) {
-    for (const placed of source(...asked)) if (placed.id !== device) yield placed
+    for (const placed of source(...asked)) if (!devices.includes(placed.id)) yield placed
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { DeviceStatus } from "@helixflow/schema/Device"
+import { Device, DeviceStatus } from "@helixflow/schema/Device"
 import { Bytes, Millis, type ReplicaId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
 import * as FastCheck from "effect/FastCheck"
@@ -10,14 +10,16 @@ import { device, deviceId, model, replicaStatus } from "./fixtures.ts"
 
 const now = 1_000_000
 
-const fleet = (totals: ReadonlyArray<number>, specs: ReadonlyArray<ModelSpec>) =>
+/** Every device has a name of its own, unless they are to have so many names in turn. */
+const fleet = (totals: ReadonlyArray<number>, specs: ReadonlyArray<ModelSpec>, names = totals.length) =>
   totals.reduce(
-    (view, total, index) => FleetChange.observeDevice(view, statusOf(index, total)),
+    (view, total, index) => {
+      const named = new Device({ ...device(index, total), name: `name ${index % names}` })
+      const status = new DeviceStatus({ device: named, free: Bytes.make(total), claims: [], version: 1 })
+      return FleetChange.observeDevice(view, status)
+    },
     FleetChange.withModels(FleetView.empty, specs)
   )
-
-const statusOf = (index: number, total: number) =>
-  new DeviceStatus({ device: device(index, total), free: Bytes.make(total), claims: [], version: 1 })
 
 /** A replica that is ready, with so many requests, and took `reload` milliseconds to load. */
 const loaded = (view: FleetView.FleetView, spec: ModelSpec, on: number, reload: number, taken = 0) => {
@@ -46,6 +48,7 @@ describe("a plan of moves", () => {
     expect(Defrag.plan(view, large, Number.POSITIVE_INFINITY, now)).toEqual({
       moves: [{ replica: "local/cpu:0/small#0", from: "local/cpu:0", to: "local/cpu:1" }],
       device: "local/cpu:0",
+      parts: [],
       cost: 1000
     })
   })
@@ -95,16 +98,19 @@ interface Spot {
   readonly on: number
 }
 
+/** Whether the bytes are those of so many devices of one name that each part has room. */
+type Suffices = (free: ReadonlyArray<number>) => boolean
+
 /** The cheapest of all sequences of moves, by trying them. */
 const cheapest = (
   free: ReadonlyArray<number>,
   spots: ReadonlyArray<Spot>,
   bytes: ReadonlyArray<number>,
   costs: ReadonlyArray<number>,
-  needed: number,
+  suffices: Suffices,
   left: number
 ): number => {
-  if (free.some((bytes) => bytes >= needed)) return 0
+  if (suffices(free)) return 0
   if (left === 0) return Number.POSITIVE_INFINITY
   let best = Number.POSITIVE_INFINITY
   for (const [index, { model, on }] of spots.entries()) {
@@ -113,7 +119,7 @@ const cheapest = (
       if (to === on || (free[to] ?? 0) < size) continue
       const next = free.map((bytes, at) => bytes + (at === on ? size : 0) - (at === to ? size : 0))
       const moved = spots.map((spot, at) => (at === index ? { ...spot, on: to } : spot))
-      best = Math.min(best, cost + cheapest(next, moved, bytes, costs, needed, left - 1))
+      best = Math.min(best, cost + cheapest(next, moved, bytes, costs, suffices, left - 1))
     }
   }
   return best
@@ -129,12 +135,18 @@ describe("any small fleet", () => {
       FastCheck.array(FastCheck.integer({ min: 60, max: 120 }), { minLength: 2, maxLength: 4 }),
       FastCheck.array(FastCheck.tuple(size, cost), { minLength: 1, maxLength: 5 }),
       FastCheck.array(FastCheck.tuple(FastCheck.nat(), FastCheck.nat(), FastCheck.nat(1)), { maxLength: 6 }),
-      FastCheck.integer({ min: 30, max: 120 })
+      FastCheck.integer({ min: 30, max: 120 }),
+      FastCheck.constantFrom(1, 1, 2, 3),
+      FastCheck.constantFrom(1, 1, 2)
     ],
-    ([totals, figures, places, needed]) => {
+    ([totals, figures, places, needed, split, names]) => {
       const specs = figures.map(([bytes], n) => sized(`m${n}`, bytes))
-      const wanted = sized("wanted", needed)
-      let view = fleet(totals, [...specs, wanted])
+      const wanted = sized("wanted", needed * split, { placing: { split } })
+      let view = fleet(totals, [...specs, wanted], names)
+      const suffices: Suffices = (free) =>
+        Array.from({ length: names }, (_, name) =>
+          free.filter((bytes, index) => index % names === name && bytes >= needed)
+        ).some(({ length }) => length >= split)
       const free = [...totals]
       const spots: Array<Spot> = []
       for (const [which, where, taken] of places) {
@@ -147,13 +159,13 @@ describe("any small fleet", () => {
         const replica = FleetView.replicasOn(view, deviceId(on)).find((id) => !before.has(id)) ?? expect.fail()
         spots.push({ replica, model: index, on })
       }
-      const best = totals.some((total) => total >= needed)
+      const best = suffices(totals)
         ? cheapest(
             free,
             spots,
             specs.map((spec) => spec.claimOn("cpu")),
             figures.map(([, reload]) => reload),
-            needed,
+            suffices,
             Defrag.mostMoves
           )
         : Number.POSITIVE_INFINITY
@@ -171,8 +183,9 @@ describe("any small fleet", () => {
         expect(free[target]).toBeGreaterThanOrEqual(0)
         free[spot.on] = (free[spot.on] ?? 0) + bytes
       }
-      const target = totals.findIndex((_, index) => deviceId(index) === plan.device)
-      expect(free[target]).toBeGreaterThanOrEqual(needed)
+      const on = [plan.device, ...plan.parts]
+      expect(new Set(on)).toHaveProperty("size", split)
+      expect(suffices(free.map((bytes, index) => (on.includes(deviceId(index)) ? bytes : 0)))).toBe(true)
     },
     { fastCheck: { numRuns: 2000 } }
   )

@@ -91,13 +91,54 @@ describe("a model that is split", () => {
     expect(load(view, model("one", { weights: 50 }))?.evict).toEqual([replica])
   })
 
-  it("is neither moved for another nor has others moved for it", () => {
+  it("is not moved for another", () => {
     const devices = [gpu("a", 0, 100), gpu("a", 1, 100), gpu("a", 2, 80), gpu("a", 3, 80)]
     const large = model("large", { weights: 55, slots: 1 })
     const view = resident(viewOf(devices, [pair, large]), pair, devices.slice(0, 2))
     const crowded = resident(view, large, [gpu("a", 2, 80)])
     expect(Defrag.plan(crowded, model("x", { weights: 60 }), Number.POSITIVE_INFINITY, 0)).toBeUndefined()
     expect(Defrag.plan(crowded, pair, Number.POSITIVE_INFINITY, 0)).toBeUndefined()
+  })
+
+  it("has others moved for it, off each of its devices and not to another of them", () => {
+    // 60 are free on each of the first three, of which it needs 75 on two, and on none but the last there is a place to move to
+    const devices = [gpu("a", 0, 100), gpu("a", 1, 100), gpu("a", 2, 100), gpu("b", 0, 90)]
+    const small = model("small", { weights: 20, slots: 1, replicas: 3 })
+    const view = devices
+      .slice(0, 3)
+      .reduce((view, device) => resident(view, small, [device]), viewOf(devices, [pair, small]))
+    const plan = Defrag.plan(view, pair, Number.POSITIVE_INFINITY, 0) ?? expect.fail()
+    expect([plan.device, ...plan.parts]).toEqual(["a/cuda:0", "a/cuda:1"])
+    expect(plan.moves.map(({ from }) => from)).toEqual(["a/cuda:0", "a/cuda:1"])
+    for (const { to } of plan.moves) expect(["a/cuda:2", "b/cuda:0"]).toContain(to)
+    // where those in the way can't leave for it, as they have requests
+    const busy = [...FleetView.replicasOf(view, small.id)].reduce(
+      (view, id) => FleetChange.takeSlot(view, id, 1, 1e6),
+      view
+    )
+    expect(explained(busy, pair).summary).toMatch(/it would fit on a\/cuda:\d and a\/cuda:\d once .* has moved to /)
+  })
+
+  it("has moves looked for with a bounded search, however many devices it could be split over", () => {
+    const devices = Array.from({ length: 100 }, (_, index) => gpu("a", index, 100))
+    const small = model("small", { weights: 7, slots: 1, context: 5, replicas: 400 })
+    // a move makes room, but not on a device where none of them is left, so there is no plan and all are tried
+    const apart = model("apart", { weights: 120, slots: 1, context: 5, placing: { split: 2, notBeside: [small.id] } })
+    let looks = 0
+    const placing = new Proxy(small.placing, {
+      get: (of, key) => {
+        if (key === "kind") looks += 1
+        return Reflect.get(of, key)
+      }
+    })
+    const watched = Object.assign(Object.create(Object.getPrototypeOf(small)), small, { placing })
+    const view = devices.reduce(
+      (view, device) => [0, 1, 2, 3].reduce((view, n) => resident(view, small, [device], n), view),
+      viewOf(devices, [watched, apart])
+    )
+    expect(Defrag.plan(view, apart, Number.POSITIVE_INFINITY, 0)).toBeUndefined()
+    expect(looks).toBeGreaterThan(1_000)
+    expect(looks).toBeLessThan(20_000)
   })
 
   it("says where its parts are and would be, and which device is without another", () => {
