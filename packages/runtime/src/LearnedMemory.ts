@@ -66,6 +66,8 @@ const make = Effect.fnUntraced(function* (table: Table) {
     },
     observe: (peak: Peak) =>
       Effect.suspend(() => {
+        // what is split is declared too, so that a peak is always of the whole model
+        if (peak.spec.footprintOn(peak.kind).declared) return Effect.void
         const key = keyOf(peak.spec, peak.kind)
         const bytes = besidesCache(peak)
         if (bytes <= (seen.get(key) ?? 0) * noticeable) return Effect.void

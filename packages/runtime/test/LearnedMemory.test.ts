@@ -56,6 +56,8 @@ describe("what a model takes", () => {
       const declared = model({ declared: true })
       yield* memory.observe({ spec: declared, kind: "cpu", peak: 9000, fresh: true })
       assert.strictEqual(claimed(memory, declared), 1000)
+      // nor does it say anything of an estimate that is the same
+      assert.strictEqual(claimed(memory, spec), 1000)
     }).pipe(Effect.provide(LearnedMemory.layerMemory))
   )
 

@@ -6,7 +6,9 @@ import { type ModelSpec, partsOf } from "@helixflow/schema/Model"
 import { Effect, Exit, Fiber, TestClock } from "effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Defrag from "../src/Defrag.ts"
+import * as Demand from "../src/Demand.ts"
 import { explain } from "../src/Explain.ts"
+import * as FairShare from "../src/FairShare.ts"
 import { Fleet } from "../src/Fleet.ts"
 import * as FleetChange from "../src/FleetChange.ts"
 import * as FleetView from "../src/FleetView.ts"
@@ -15,7 +17,9 @@ import * as MemoryFleet from "../src/MemoryFleet.ts"
 import * as Scheduler from "../src/SchedulerActor.ts"
 import { defaults } from "../src/SchedulerOptions.ts"
 import * as Survey from "../src/Survey.ts"
+import * as VirtualFleet from "../src/VirtualFleet.ts"
 import { model, replicaStatus, request } from "./fixtures.ts"
+import { arrival, caller } from "./traces.ts"
 
 const gpu = (node: string, index: number, total: number, name = "H100") =>
   new Device({ id: DeviceId.make(`${node}/cuda:${index}`), kind: "cuda", name, total: Bytes.make(total) })
@@ -89,6 +93,34 @@ describe("a model that is split", () => {
     const replica = makeReplicaId(DeviceId.make("a/cuda:0"), pair.id, 0)
     expect(load(view, two)).toMatchObject({ device: "a/cuda:0", parts: ["a/cuda:1"], evict: [replica] })
     expect(load(view, model("one", { weights: 50 }))?.evict).toEqual([replica])
+  })
+
+  it("is taken to load as long before its first load as after, for the bytes of all its parts", () => {
+    const devices = [gpu("a", 0, 2 ** 36), gpu("a", 1, 2 ** 36)]
+    const heavy = model("heavy", { weights: 2 ** 34, placing: { split: 2 } })
+    const view = resident(viewOf(devices, [heavy]), heavy, devices)
+    const [entry] = FleetView.replicasOf(view, heavy.id).map((id) => FleetView.replica(view, id) ?? expect.fail())
+    const before = Demand.loadMillis(Demand.none, heavy, "cuda")
+    expect(before).toBeGreaterThan(2 ** 34 / 2 ** 20)
+    expect(entry && FleetView.reloadMillisOf(view, entry)).toBe(before)
+    // as long as in one piece, but for the rounding of the parts
+    expect(before).toBeCloseTo(Demand.loadMillis(Demand.none, model("whole", { weights: 2 ** 34 }), "cuda"), 3)
+  })
+
+  it("costs its tenant the loading time of all its parts, which then goes after others", () => {
+    const GiB = 2 ** 30
+    const devices = [gpu("a", 0, 20 * GiB), gpu("a", 1, 20 * GiB)]
+    const heavy = model("heavy", { weights: 16 * GiB, kvPerToken: 0, placing: { split: 2 } })
+    const fleet = new VirtualFleet.VirtualFleet({
+      devices,
+      models: [heavy],
+      options: defaults,
+      arrivals: [arrival(0, 0, heavy.id, 100, { caller: caller("tenant") })],
+      loadOf: () => ({ millis: 100, failure: null })
+    })
+    while (fleet.isAwaited && fleet.step());
+    expect(FairShare.counter(fleet.state.loadShares, "tenant")).toBe(Demand.loadMillis(Demand.none, heavy, "cuda"))
+    expect(Demand.loadMillis(Demand.none, heavy, "cuda")).toBe(500 + 16 * 1024)
   })
 
   it("is not moved for another", () => {
