@@ -25,11 +25,13 @@ import * as Defrag from "./Defrag.ts"
 import * as Demand from "./Demand.ts"
 import * as Eviction from "./Eviction.ts"
 import * as FleetView from "./FleetView.ts"
-import { choose, mayKeep, policies, type UseCandidate } from "./Policy.ts"
+import * as Offers from "./Offers.ts"
+import { choose, mayKeep, policies } from "./Policy.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
 import * as Survey from "./Survey.ts"
 
 export interface Query {
+  /** As the view has it. */
   readonly spec: ModelSpec
   /** Replicas that failed this request before. */
   readonly not: ReadonlyArray<ReplicaId>
@@ -47,7 +49,7 @@ export interface Query {
 }
 
 export type Decision =
-  | { readonly _tag: "Placed"; readonly replica: FleetView.ReplicaEntry; readonly score: number }
+  | { readonly _tag: "Placed"; readonly replica: FleetView.ReplicaEntry }
   | Survey.LoadDecision
   /** `until`: when time alone may change the answer; `Infinity` if only news can. */
   | { readonly _tag: "Wait"; readonly reasons: ReadonlyArray<Reason>; readonly until: number }
@@ -60,9 +62,10 @@ export type Decision =
 
 /** What the model's own replicas have to offer. */
 export interface Standing {
-  readonly usable: ReadonlyArray<FleetView.ReplicaEntry>
-  /** Ready with a free slot, but they failed this request before. */
-  readonly excluded: ReadonlyArray<FleetView.ReplicaEntry>
+  /** Those that serve requests like this one. */
+  readonly offers: Offers.Offers
+  /** Replicas that failed this request before. */
+  readonly barred: Offers.Barred
   /** A replica is on its way to being ready. */
   readonly coming: boolean
   /** Replicas that count against `spec.replicas`: not those of files that were replaced, which serve until others are ready. */
@@ -71,7 +74,6 @@ export interface Standing {
   readonly alone: boolean
   /** Replicas that failed and were not restarted in time: a load takes them away. */
   readonly abandoned: ReadonlyArray<ReplicaId>
-  readonly reasons: ReadonlyArray<readonly [ReadonlyArray<DeviceId>, Reason]>
   readonly until: number
 }
 
@@ -81,99 +83,132 @@ const isFresh = (entry: FleetView.ReplicaEntry, { since }: Query): boolean =>
   (entry.loadedAt !== null && entry.loadedAt >= since) ||
   (FleetView.stateOf(entry) === "ready" && entry.status.since > since)
 
-/** The replicas of one revision that are ready, and those of them with a free slot. */
-interface Offers {
-  ready: number
-  readonly usable: Array<FleetView.ReplicaEntry>
-  readonly excluded: Array<FleetView.ReplicaEntry>
-}
+const membersOf = (view: FleetView.FleetView, spec: ModelSpec, ids: ReadonlyArray<ReplicaId>) =>
+  ids.flatMap((id) => {
+    const entry = FleetView.replica(view, id)
+    return entry?.status.model === spec.id ? [[id, FleetView.memberOf(view, entry)] as const] : []
+  })
+
+const barredFrom = (view: FleetView.FleetView, query: Query): Offers.Barred =>
+  new Map(membersOf(view, query.spec, query.not).filter(([, { entry }]) => !isFresh(entry, query)))
+
+const countReady = (offers: Offers.Offers): number => offers.reduce((sum, { ready }) => sum + ready, 0)
+
+/** What was begun with files that were replaced may go on where they are left, until that is gone. */
+const lingers = ({ revision = null, spec }: Query): boolean => revision !== null && revision !== spec.revision
 
 export const standing = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Standing => {
-  const { spec, not, revision = null } = query
+  const { spec, revision = null } = query
   const asked = revision ?? spec.revision
-  const current: Offers = { ready: 0, usable: [], excluded: [] }
-  const outdated: Offers = { ready: 0, usable: [], excluded: [] }
-  const reasons: Array<readonly [ReadonlyArray<DeviceId>, Reason]> = []
+  const barred = barredFrom(view, query)
+  const current: Array<Offers.Pool> = []
+  const outdated: Array<Offers.Pool> = []
   const abandoned: Array<ReplicaId> = []
   let coming = false
   let live = 0
   let until = Number.POSITIVE_INFINITY
-  for (const id of FleetView.replicasOf(view, spec.id)) {
-    const entry = FleetView.replica(view, id)
-    if (entry === undefined) continue
-    const isOutdated = entry.status.revision !== asked
+  for (const pool of FleetView.offersOf(view, spec.id)) {
+    const isOutdated = pool.revision !== asked
+    if (pool.stopping && (isOutdated || !lingers(query))) continue
     if (isOutdated && revision !== null) {
-      coming ||= revision === spec.revision && FleetView.stateOf(entry) === "loading"
+      coming ||= revision === spec.revision && pool.loading > 0
       continue
     }
-    const because = (reason: Reason) => reasons.push([FleetView.devicesOf(entry), reason])
-    const barred = not.includes(id) && !isFresh(entry, query)
-    // what was begun with files that were replaced may go on where they are left, until that is gone
-    const lingers = revision !== null && revision !== spec.revision && entry.life === "stopping"
-    const state = lingers ? entry.status.state : FleetView.stateOf(entry)
-    if (barred) because({ _tag: "Excluded", replica: id })
-    switch (state) {
-      case "ready": {
-        const offers = isOutdated ? outdated : current
-        offers.ready += 1
-        const slots = FleetView.slotsOf(entry, spec)
-        if (entry.taken >= slots || entry.heldUntil > now) {
-          because({ _tag: "NoFreeSlot", replica: id, slots })
-          if (entry.taken < slots) until = Math.min(until, entry.heldUntil)
-        } else if (barred) {
-          offers.excluded.push(entry)
-        } else {
-          offers.usable.push(entry)
-        }
-        break
+    const serving = isOutdated ? outdated : current
+    serving.push(pool)
+    live += pool.loading
+    coming ||= pool.loading > 0
+    for (const id of pool.failed) {
+      const entry = FleetView.replica(view, id)
+      if (entry === undefined) continue
+      if (Eviction.abandoned(entry, now, options)) {
+        abandoned.push(id)
+        continue
       }
-      case "loading":
-        live += 1
-        coming = true
-        because({ _tag: "ReplicaLoading", replica: id })
-        break
-      case "failed":
-        because({ _tag: "ReplicaFailed", replica: id, failure: entry.status.lastFailure ?? "unknown" })
-        if (Eviction.abandoned(entry, now, options)) {
-          abandoned.push(id)
-          break
-        }
-        // a worker refuses files that it was not started for
-        if (!isOutdated) live += 1
-        coming ||= !barred && !isOutdated
-        until = Math.min(until, entry.status.since + options.failedGrace)
-        break
-      case "draining":
-      case "absent":
-        because({ _tag: "ReplicaDraining", replica: id })
-        break
+      // a worker refuses files that it was not started for
+      if (!isOutdated) live += 1
+      coming ||= !isOutdated && !barred.has(id)
+      until = Math.min(until, entry.status.since + options.failedGrace)
     }
   }
-  const { excluded, usable } = current.ready > 0 ? current : outdated
-  live += current.ready
-  return { usable, excluded, coming, live, alone: live + outdated.ready === 0, abandoned, reasons, until }
+  const ready = countReady(current)
+  return {
+    offers: ready > 0 ? current : outdated,
+    barred,
+    coming,
+    live: live + ready,
+    alone: live + ready + countReady(outdated) === 0,
+    abandoned,
+    until: Math.min(until, Offers.heldUntil([...current, ...outdated], now))
+  }
 }
 
+/** Why the replica is not used; undefined: nothing speaks against it. */
+const reasonAgainst = ({ entry, slots }: Offers.Member, query: Query, now: number): Reason | undefined => {
+  const { lastFailure, replica, state } = entry.status
+  switch (lingers(query) && entry.life === "stopping" ? state : FleetView.stateOf(entry)) {
+    case "ready":
+      return entry.taken >= slots || entry.heldUntil > now ? { _tag: "NoFreeSlot", replica, slots } : undefined
+    case "loading":
+      return { _tag: "ReplicaLoading", replica }
+    case "failed":
+      return { _tag: "ReplicaFailed", replica, failure: lastFailure ?? "unknown" }
+    case "draining":
+    case "absent":
+      return { _tag: "ReplicaDraining", replica }
+  }
+}
+
+export interface Told {
+  readonly usable: ReadonlyArray<FleetView.ReplicaEntry>
+  readonly reasons: ReadonlyArray<readonly [ReadonlyArray<DeviceId>, Reason]>
+}
+
+/** Those of the model's replicas that the request may use, and why it may not use the others: all of them, one by one. */
+export const told = (view: FleetView.FleetView, query: Query, own: Standing, now: number): Told => {
+  const { spec, revision = null } = query
+  const usable: Array<FleetView.ReplicaEntry> = []
+  const reasons: Array<readonly [ReadonlyArray<DeviceId>, Reason]> = []
+  for (const [id, member] of membersOf(view, spec, FleetView.replicasOf(view, spec.id))) {
+    const { entry } = member
+    if (revision !== null && entry.status.revision !== revision) continue
+    const because = (reason: Reason) => reasons.push([FleetView.devicesOf(entry), reason])
+    if (own.barred.has(id)) because({ _tag: "Excluded", replica: id })
+    const reason = reasonAgainst(member, query, now)
+    if (reason !== undefined) because(reason)
+    else if (!own.barred.has(id) && Offers.has(own.offers, member, now)) usable.push(entry)
+  }
+  return { usable, reasons }
+}
+
+/** The replica that the policy chooses of those with a free slot. */
 const use = (
   view: FleetView.FleetView,
   { affinity = null, prefer = null, spec }: Query,
-  entries: ReadonlyArray<FleetView.ReplicaEntry>
+  offers: Offers.Offers,
+  barred: Offers.Barred,
+  now: number
 ): Decision | undefined => {
-  const only = entries.length === 1 ? entries[0] : undefined
-  if (only !== undefined) return { _tag: "Placed", replica: only, score: 0 }
-  const candidates = entries.map((entry): UseCandidate & { readonly entry: FleetView.ReplicaEntry } => ({
-    id: entry.status.replica,
-    taken: entry.taken,
-    slots: FleetView.slotsOf(entry, spec),
-    entry
-  }))
-  const meanTaken = candidates.reduce((sum, { slots, taken }) => sum + taken / slots, 0) / candidates.length
+  const [preferred] = prefer === null ? [] : membersOf(view, spec, [prefer])
+  const kept = preferred !== undefined && !barred.has(preferred[0]) && Offers.has(offers, preferred[1], now)
+  const weighs = kept || (spec.policy === "affinity" && affinity !== null)
+  const meanTaken = weighs ? Offers.meanTaken(offers, barred, now) : 0
   // what it has computed of their beginnings is worth more than any other difference
-  const kept = prefer === null ? undefined : candidates.find(({ id }) => id === prefer)
-  if (kept !== undefined && mayKeep(kept, meanTaken)) return { _tag: "Placed", replica: kept.entry, score: 0 }
+  if (kept && mayKeep({ taken: preferred[1].entry.taken, slots: preferred[1].slots }, meanTaken)) {
+    return { _tag: "Placed", replica: preferred[1].entry }
+  }
   const state = { cursor: FleetView.cursor(view, spec.id), affinity, meanTaken }
+  const candidates = membersOf(view, spec, Offers.leading(offers, spec.policy, state, barred, now)).map(
+    ([id, { entry, slots }]) => ({ id, taken: entry.taken, slots, entry })
+  )
   const choice = choose(candidates, policies[spec.policy].use, state)
-  return choice && { _tag: "Placed", replica: choice.candidate.entry, score: choice.score }
+  return choice && { _tag: "Placed", replica: choice.candidate.entry }
+}
+
+/** Of the replicas that failed the request before. */
+const useBarred = (view: FleetView.FleetView, query: Query, { barred, offers }: Standing, now: number) => {
+  const members = [...barred.values()].filter((member) => Offers.has(offers, member, now))
+  return use(view, query, Offers.of(members), new Map(), now)
 }
 
 /** The same search for every decision about the request. */
@@ -184,11 +219,11 @@ const searchFor = ({ since, spec, wanted }: Query, alone: boolean, options: Sche
   wanted
 })
 
-/** With every reason, also of the devices. */
+/** With every reason, of replicas and of devices. */
 export const decide = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision =>
   decided(view, query, now, options, true)
 
-/** The same decision; a wait does not say what keeps the model off the devices, which costs more than all the rest. */
+/** The same decision; a wait does not say why, which costs more than all the rest. */
 export const attempt = (view: FleetView.FleetView, query: Query, now: number, options: SchedulerOptions): Decision =>
   decided(view, query, now, options, false)
 
@@ -201,9 +236,9 @@ const decided = (
 ): Decision => {
   const { spec, revision = null } = query
   const own = standing(view, query, now, options)
-  const ready = use(view, query, own.usable)
+  const ready = use(view, query, own.offers, own.barred, now)
   if (ready !== undefined) return ready
-  const reasons = own.reasons.map(([, reason]) => reason)
+  const reasons = tells ? told(view, query, own, now).reasons.map(([, reason]) => reason) : []
   let until = own.until
   if (own.coming) return { _tag: "Wait", reasons, until }
   if (revision !== null && revision !== spec.revision) {
@@ -214,22 +249,22 @@ const decided = (
       return { ...devices.load, evict: [...new Set([...devices.load.evict, ...own.abandoned])] }
     }
     const impossible = own.alone && !devices.possible && !HashMap.isEmpty(view.devices)
-    const told = tells || impossible ? Survey.reasons(view, spec, now) : []
-    reasons.push(...told)
+    const against = tells || impossible ? Survey.reasons(view, spec, now) : []
+    reasons.push(...against)
     until = Math.min(until, devices.until)
     if (own.alone) {
-      if (impossible) return { _tag: "Rejected", reasons: told }
+      if (impossible) return { _tag: "Rejected", reasons: against }
       if (devices.broken !== undefined && devices.broken.until >= query.deadline) {
         return { _tag: "Broken", error: devices.broken.error }
       }
     }
-  } else {
+  } else if (tells) {
     reasons.push({ _tag: "ReplicaLimit", limit: spec.replicas })
   }
-  if (own.excluded.length === 0) return { _tag: "Wait", reasons, until }
   const trusted = query.since + options.exclusion
-  const again = now >= trusted ? use(view, query, own.excluded) : undefined
-  return again ?? { _tag: "Wait", reasons, until: Math.min(until, trusted) }
+  const again = useBarred(view, query, own, now)
+  if (again === undefined) return { _tag: "Wait", reasons, until }
+  return now >= trusted ? again : { _tag: "Wait", reasons, until: Math.min(until, trusted) }
 }
 
 /**

@@ -45,7 +45,7 @@ export type Order = "id" | "free" | "share" | "idle" | "all" | "whole"
 const orders: ReadonlyArray<Order> = ["id", "free", "share", "idle", "all", "whole"]
 
 /** Lower comes first. Null: it can't be loaded on now, and is in none but the last order. */
-export const place = (order: Order, profile: Profile): { readonly key: number; readonly size: number } | null => {
+export const place = (order: Order, profile: Profile): FitTree.Place | null => {
   const { all, free, idle, loading, total } = profile
   if (order === "whole") return { key: 0, size: total }
   if (loading) return null
@@ -138,19 +138,12 @@ export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceI
   }
   const moved = before !== undefined && (before.profile.kind !== profile.kind || before.profile.name !== profile.name)
   if (before !== undefined && moved) {
-    change(before.groups, (tree, order) => {
-      const at = place(order, before.profile)
-      return at === null ? tree : FitTree.remove(tree, { key: at.key, name })
-    })
+    change(before.groups, (tree, order) => FitTree.replace(tree, name, place(order, before.profile), null))
   }
   const own = before === undefined || moved ? groupsOf(index, id, profile) : before.groups
   change(own, (tree, order) => {
     const was = before === undefined || moved ? null : place(order, before.profile)
-    const is = place(order, profile)
-    if (was !== null && is !== null && was.key === is.key && was.size === is.size) return tree
-    if (was !== null && is !== null && was.key === is.key) return FitTree.resize(tree, { ...is, name })
-    const without = was === null ? tree : FitTree.remove(tree, { key: was.key, name })
-    return is === null ? without : FitTree.insert(without, { ...is, name })
+    return FitTree.replace(tree, name, was, place(order, profile))
   })
   const more = before === undefined || moved || takesMore(before.profile, profile)
   const free = { ...index.free }

@@ -27,7 +27,7 @@ const isOn = (view: FleetView.FleetView, spec: ModelSpec, device: DeviceId): boo
 const verdict = (
   view: FleetView.FleetView,
   spec: ModelSpec,
-  own: Decide.Standing,
+  own: Decide.Standing & Decide.Told,
   device: FleetView.DeviceEntry,
   wanted: Eviction.Wanted,
   now: number,
@@ -155,7 +155,8 @@ export const explain = (
 ): Explanation => {
   const wanted = (model: ModelId) => waiting(model) > 0
   const query: Decide.Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY, wanted }
-  const own = Decide.standing(view, query, now, options)
+  const standing = Decide.standing(view, query, now, options)
+  const own = { ...standing, ...Decide.told(view, query, standing, now) }
   const decision = Decide.decide(view, query, now, options)
   // as for somebody who has waited for as long as it takes
   const patient = { ...query, since: now - options.patience }

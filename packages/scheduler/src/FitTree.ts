@@ -6,11 +6,15 @@
  * alone, and is balanced as if it were random. Every node knows the largest size below it.
  */
 
-export interface Item {
+/** Where an item is, and its size. */
+export interface Place {
   readonly key: number
+  readonly size: number
+}
+
+export interface Item extends Place {
   /** Breaks ties of the key, in the order of its characters. */
   readonly name: string
-  readonly size: number
 }
 
 interface Node extends Item {
@@ -94,6 +98,16 @@ export const resize = (tree: FitTree, item: Item): FitTree => {
   const order = compare(item, tree)
   if (order === 0) return node({ ...item, priority: tree.priority }, tree.left, tree.right)
   return order < 0 ? node(tree, resize(tree.left, item), tree.right) : node(tree, tree.left, resize(tree.right, item))
+}
+
+/** With the item of this name at another place than before; null: not in the tree. */
+export const replace = (tree: FitTree, name: string, was: Place | null, is: Place | null): FitTree => {
+  if (was === null) return is === null ? tree : insert(tree, { ...is, name })
+  if (was.key !== is?.key) {
+    const without = remove(tree, { key: was.key, name })
+    return is === null ? without : insert(without, { ...is, name })
+  }
+  return was.size === is.size ? tree : resize(tree, { ...is, name })
 }
 
 /** The first in order, behind `after` unless it is null, whose size is at least `needed`. */

@@ -6,7 +6,7 @@ import type { DeviceStatus } from "@helixflow/schema/Device"
 import { Bytes, type DeviceId, type ModelId, type ReplicaId, type ReservationId } from "@helixflow/schema/Ids"
 import type { KeepAlive } from "@helixflow/schema/KeepAlive"
 import { type ModelSpec, partsOf, type ReplicaStatus } from "@helixflow/schema/Model"
-import { HashMap, HashSet } from "effect"
+import { HashMap, HashSet, Option } from "effect"
 import * as Asked from "./Asked.ts"
 import * as Demand from "./Demand.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
@@ -21,6 +21,7 @@ import {
   forgottenAt,
   isOutdated,
   type LoadFailure,
+  memberOf,
   model,
   type Raised,
   type ReplicaEntry,
@@ -31,6 +32,7 @@ import {
 } from "./FleetView.ts"
 import * as Keeping from "./Keeping.ts"
 import { charge } from "./Ledger.ts"
+import * as Offers from "./Offers.ts"
 
 const noClaims: ReadonlyMap<ReservationId, number> = new Map()
 const noReservations: ReadonlySet<ReservationId> = new Set()
@@ -47,17 +49,21 @@ export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>
   const models = HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
   const kept = specs.filter(({ placing }) => placing.minReplicas > 0)
   const moved = { ...view, models, kept, raised }
-  const outdated = Array.from(HashMap.values(view.replicas)).flatMap((entry) =>
-    isOutdated(moved, entry) ? [entry.status.replica] : []
+  const entries = Array.from(HashMap.values(view.replicas))
+  const outdated = entries.flatMap((entry) => (isOutdated(moved, entry) ? [entry.status.replica] : []))
+  // other slots or another policy make other offers
+  const offers = entries.reduce(
+    (offers, entry) => offering(offers, entry.status.model, memberOf(view, entry), memberOf(moved, entry)),
+    view.offers
   )
   // other files may be loaded where those before could not be
   const failures = HashMap.filter(view.failures, (_, id) => model(view, id)?.revision === model(moved, id)?.revision)
-  const changed = { ...moved, outdated: HashSet.fromIterable(outdated), failures }
+  const changed = { ...moved, outdated: HashSet.fromIterable(outdated), failures, offers }
   const asked = new Map(specs.map(({ placing }) => [Asked.keyOf(placing), placing]))
   const { base } = view.index
   if ([...asked.keys()].every((key) => base.asked.has(key))) {
     // what a model claims, and whether it may leave, is in the profiles of the devices that have it
-    return touched(changed, ...new Set(Array.from(HashMap.values(view.replicas)).flatMap(devicesOf)))
+    return touched(changed, ...new Set(entries.flatMap(devicesOf)))
   }
   const anew = {
     base: DeviceIndex.empty(asked.values(), base.grown + 1),
@@ -143,14 +149,29 @@ const withMember = <A>(set: HashSet.HashSet<A>, id: A, belongs: boolean): HashSe
   return belongs ? HashSet.add(set, id) : HashSet.remove(set, id)
 }
 
+/** What a model's replicas offer with one of them as it is now in place of what it was. */
+const offering = (
+  offers: FleetView["offers"],
+  model: ModelId,
+  before: Offers.Member | undefined,
+  now: Offers.Member | undefined
+): FleetView["offers"] => {
+  const known = Option.getOrElse(HashMap.get(offers, model), () => Offers.none)
+  const noted = Offers.noted(known, before, now)
+  if (noted === known) return offers
+  return noted.length === 0 ? HashMap.remove(offers, model) : HashMap.set(offers, model, noted)
+}
+
 const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
   const { model, replica: id, state } = entry.status
   const failed = withMember(view.failed, id, state === "failed")
   const outdated = withMember(view.outdated, id, isOutdated(view, entry))
   const moved = HashSet.add(view.moved, model)
-  const keeping = Keeping.noted(view.keeping, replica(view, id), entry)
+  const before = replica(view, id)
+  const keeping = Keeping.noted(view.keeping, id, before, entry)
+  const offers = offering(view.offers, model, before && memberOf(view, before), memberOf(view, entry))
   const replicas = HashMap.set(view.replicas, id, entry)
-  return touched({ ...view, failed, outdated, moved, keeping, replicas }, ...devicesOf(entry))
+  return touched({ ...view, failed, outdated, moved, keeping, offers, replicas }, ...devicesOf(entry))
 }
 
 /** What has moved was taken note of. */
@@ -251,7 +272,8 @@ export const forgetReplica = (view: FleetView, id: ReplicaId, now: number): Flee
     failed: HashSet.remove(view.failed, id),
     outdated: HashSet.remove(view.outdated, id),
     moved: HashSet.add(view.moved, model),
-    keeping: Keeping.noted(view.keeping, entry, undefined),
+    keeping: Keeping.noted(view.keeping, id, entry, undefined),
+    offers: offering(view.offers, model, memberOf(view, entry), undefined),
     replicas: HashMap.remove(view.replicas, id),
     replicasOf: HashMap.set(view.replicasOf, model, others(replicasOf(view, model))),
     replicasOn: onDevices(view, entry, others),

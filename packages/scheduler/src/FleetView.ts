@@ -6,7 +6,8 @@
  * Invariants:
  * - a device's status is never replaced by one of a lower version, a replica's never by one that began earlier;
  * - a device's `free` = what it reported (below zero if strangers took what is claimed) - claims assumed since + claims known to be released since;
- * - `replicasOf` and `replicasOn` list exactly the replicas of `replicas`, one that is split on each of its devices.
+ * - `replicasOf` and `replicasOn` list exactly the replicas of `replicas`, one that is split on each of its devices;
+ * - `offers` is what they have to offer with the slots and the policies that `models` says.
  *
  * A persistent value, like the ledger: `FleetChange.ts` makes the next one of it.
  */
@@ -19,6 +20,7 @@ import * as Demand from "./Demand.ts"
 import * as DeviceIndex from "./DeviceIndex.ts"
 import * as Keeping from "./Keeping.ts"
 import { charge } from "./Ledger.ts"
+import * as Offers from "./Offers.ts"
 
 export interface DeviceEntry {
   readonly status: DeviceStatus
@@ -83,6 +85,8 @@ export interface FleetView {
   readonly models: HashMap.HashMap<ModelId, ModelSpec>
   readonly replicasOf: HashMap.HashMap<ModelId, ReadonlyArray<ReplicaId>>
   readonly replicasOn: HashMap.HashMap<DeviceId, ReadonlyArray<ReplicaId>>
+  /** What the replicas of each model have to offer. */
+  readonly offers: HashMap.HashMap<ModelId, Offers.Offers>
   readonly failures: HashMap.HashMap<ModelId, ReadonlyMap<DeviceId, LoadFailure>>
   readonly demand: HashMap.HashMap<ModelId, Demand.Demand>
   /** The move under way that makes room for a model: from one replica to another of the same model. */
@@ -126,6 +130,7 @@ export const empty: FleetView = {
   models: HashMap.empty(),
   replicasOf: HashMap.empty(),
   replicasOn: HashMap.empty(),
+  offers: HashMap.empty(),
   failures: HashMap.empty(),
   raised: HashMap.empty(),
   demand: HashMap.empty(),
@@ -148,6 +153,7 @@ export const model = (view: FleetView, id: ModelId): ModelSpec | undefined => ge
 
 export const replicasOf = (view: FleetView, id: ModelId): ReadonlyArray<ReplicaId> => get(view.replicasOf, id) ?? none
 export const replicasOn = (view: FleetView, id: DeviceId): ReadonlyArray<ReplicaId> => get(view.replicasOn, id) ?? none
+export const offersOf = (view: FleetView, id: ModelId): Offers.Offers => get(view.offers, id) ?? Offers.none
 export const failuresOf = (view: FleetView, id: ModelId): ReadonlyMap<DeviceId, LoadFailure> =>
   get(view.failures, id) ?? noFailures
 /** Whether a move is under way that makes room for the model: until the one that moves is gone, or its successor did not come. */
@@ -174,6 +180,14 @@ export const isOutdated = (view: FleetView, { status }: ReplicaEntry): boolean =
 
 /** Sequences the replica may have at once. */
 export const slotsOf = (entry: ReplicaEntry, spec: ModelSpec): number => Math.min(entry.status.slots, spec.slots)
+
+/** The replica as its model's offers know it. */
+export const memberOf = (view: FleetView, entry: ReplicaEntry): Offers.Member => {
+  const spec = model(view, entry.status.model)
+  return spec === undefined
+    ? { entry, slots: entry.status.slots, policy: "best-fit" }
+    : { entry, slots: slotsOf(entry, spec), policy: spec.policy }
+}
 
 /**
  * Bytes that come back to a device of the replica when it is gone: as the device lists it, which knows what its process really takes, as

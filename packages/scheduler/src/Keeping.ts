@@ -7,18 +7,16 @@ export type Keeping = FitTree.FitTree
 
 export const none: Keeping = null
 
-const itemOf = (entry: ReplicaEntry | undefined) =>
-  entry === undefined || entry.keepUntil === Number.POSITIVE_INFINITY
-    ? undefined
-    : { key: entry.keepUntil, name: entry.status.replica, size: 0 }
+const placeOf = (entry: ReplicaEntry | undefined): FitTree.Place | null =>
+  entry === undefined || entry.keepUntil === Number.POSITIVE_INFINITY ? null : { key: entry.keepUntil, size: 0 }
 
 /** With what is known of a replica now in place of what was before. */
-export const noted = (keeping: Keeping, before: ReplicaEntry | undefined, now: ReplicaEntry | undefined): Keeping => {
-  const [was, is] = [itemOf(before), itemOf(now)]
-  if (was?.key === is?.key) return keeping
-  const without = was === undefined ? keeping : FitTree.remove(keeping, was)
-  return is === undefined ? without : FitTree.insert(without, is)
-}
+export const noted = (
+  keeping: Keeping,
+  id: ReplicaId,
+  before: ReplicaEntry | undefined,
+  now: ReplicaEntry | undefined
+): Keeping => FitTree.replace(keeping, id, placeOf(before), placeOf(now))
 
 /** Whose time is up first, and when. */
 export const first = (keeping: Keeping): { readonly replica: ReplicaId; readonly until: number } | undefined => {

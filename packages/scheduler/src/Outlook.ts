@@ -28,16 +28,11 @@ const loadingOf = (state: SchedulerState, model: ModelId, now: number): Loading 
 }
 
 /** Slots of the model's ready replicas. */
-const readySlots = (state: SchedulerState, model: ModelId): number => {
-  const spec = FleetView.model(state.view, model)
-  if (spec === undefined) return 0
-  let slots = 0
-  for (const id of FleetView.replicasOf(state.view, model)) {
-    const entry = FleetView.replica(state.view, id)
-    if (entry !== undefined && FleetView.stateOf(entry) === "ready") slots += FleetView.slotsOf(entry, spec)
-  }
-  return slots
-}
+const readySlots = (state: SchedulerState, model: ModelId): number =>
+  FleetView.offersOf(state.view, model).reduce(
+    (sum, { ready, slots, stopping }) => (stopping ? sum : sum + ready * slots),
+    0
+  )
 
 /**
  * Milliseconds until the request that `position` others go before has a place; null while nothing was observed. With all slots taken,

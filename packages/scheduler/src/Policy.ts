@@ -97,15 +97,30 @@ export const mayKeep = ({ slots, taken }: Omit<UseCandidate, "id">, meanTaken: n
   taken / slots <= meanTaken + loadGuard
 
 /**
- * Rendezvous hashing: every replica has a rank of its own for each key, so that when one comes or goes only its share of the keys
- * moves. Evenly distributed in [0, 1).
+ * Multi-probe consistent hashing (Appleton and O'Reilly, arXiv 1505.00062): every replica is a point on a ring, every key several, and a
+ * key belongs to the replica that is the nearest behind one of its points. When a replica comes or goes only its share of the keys moves.
+ * With so many points to a key, no replica's share is more than a few hundredths above the mean.
  */
-const rank = (key: string, id: string): number => hash(`${key}\n${id}`) / 2 ** 32
+const probes = 21
+
+const circumference = 2 ** 32
+
+/** Where a replica is on the ring. */
+export const pointOf = (id: ReplicaId): number => hash(id)
+
+/** Where a key is. */
+export const probesOf = (key: string): ReadonlyArray<number> =>
+  Array.from({ length: probes }, (_, index) => hash(`${index}\n${key}`))
+
+/** How far behind the probe the point is, as a share of the ring. */
+export const distanceOn = (probe: number, point: number): number => ((point - probe) >>> 0) / circumference
 
 const drawn: Score<UseCandidate> = (candidate, { affinity, meanTaken = 0 }) => {
   const taken = slotsTaken(candidate, { cursor: "" })
   if (affinity == null) return taken
-  return mayKeep(candidate, meanTaken) ? rank(affinity, candidate.id) : 1 + taken
+  if (!mayKeep(candidate, meanTaken)) return 1 + taken
+  const point = pointOf(candidate.id)
+  return Math.min(...probesOf(affinity).map((probe) => distanceOn(probe, point)))
 }
 
 export const policies: Record<PolicyName, Policy> = {

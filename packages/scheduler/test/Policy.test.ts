@@ -48,6 +48,20 @@ describe("ready replicas", () => {
     expect(useOf("round-robin", candidates, "local/cpu:1/m#0")).toBe("local/cpu:2/m#0"))
 })
 
+describe("affinity", () => {
+  const all = Array.from({ length: 32 }, (_, index) => use(index, 0))
+  const drawnTo = (candidates: ReadonlyArray<UseCandidate>, key: number) =>
+    choose(candidates, policies.affinity.use, { cursor: "", affinity: `conversation ${key}` })?.candidate.id
+  const keys = Array.from({ length: 3200 }, (_, key) => key)
+
+  it("draws about as many conversations to each replica", () => {
+    const shares = new Map<string | undefined, number>()
+    for (const chosen of keys.map((key) => drawnTo(all, key))) shares.set(chosen, (shares.get(chosen) ?? 0) + 1)
+    // a hundred each on average, of which chance alone makes 130
+    expect(Math.max(...shares.values())).toBeLessThan(140)
+  })
+})
+
 describe("every policy", () => {
   it("chooses nothing from nothing", () => {
     for (const name of names) expect(loadOn(name, [])).toBeUndefined()
