@@ -11,9 +11,8 @@ import * as FleetView from "@helixflow/scheduler/FleetView"
 import { defaults } from "@helixflow/scheduler/SchedulerOptions"
 import * as Survey from "@helixflow/scheduler/Survey"
 import { Device, DeviceStatus } from "@helixflow/schema/Device"
-import { Bytes, DeviceId, ModelId, type ReplicaId } from "@helixflow/schema/Ids"
-import { ModelSpec, Placing, type PolicyName } from "@helixflow/schema/Model"
-import { replicaStatus } from "../packages/scheduler/test/fixtures.ts"
+import { Bytes, DeviceId, Millis, ModelId, makeReplicaId, type ReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import { ModelSpec, Placing, type PolicyName, ReplicaStatus } from "@helixflow/schema/Model"
 import * as Hardware from "./Hardware.ts"
 import { print } from "./Report.ts"
 
@@ -58,7 +57,7 @@ const model = (index: number, claim: number, policy: PolicyName, asks: Partial<P
       kvPerToken: Bytes.make(0),
       replicas: 64,
       policy,
-      placing: new Placing({ ...Placing.anywhere, ...asks }),
+      placing: new Placing({ ...Placing.anywhere, ...asks }, { disableValidation: true }),
       sampling: {},
       created: 0
     },
@@ -69,8 +68,24 @@ let replicas = 0
 
 /** A replica of the model is on the device and ready; it was used last at the time. */
 const load = (view: FleetView.FleetView, spec: ModelSpec, on: DeviceId, at: number) => {
-  const status = replicaStatus(spec, on, { n: replicas++ })
-  const id = status.replica
+  const id = makeReplicaId(on, spec.id, replicas++)
+  // unchecked, as the scheduler's own are
+  const status = new ReplicaStatus(
+    {
+      replica: id,
+      device: on,
+      model: spec.id,
+      reservation: ReservationId.make(id),
+      state: "ready",
+      active: 0,
+      slots: spec.slots,
+      pid: 1,
+      rss: null,
+      since: Millis.make(0),
+      lastFailure: null
+    },
+    { disableValidation: true }
+  )
   const loading = FleetChange.assumeLoad(view, status, spec.claimOn("cuda"), at)
   return { id, view: FleetChange.updateReplica(loading, id, () => ({ life: "running" })) }
 }

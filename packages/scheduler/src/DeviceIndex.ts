@@ -121,9 +121,26 @@ const takesMore = (was: Profile, is: Profile): boolean =>
   is.idle.ready.some((id) => !was.idle.ready.includes(id)) ||
   is.all.ready.some((id) => !was.all.ready.includes(id))
 
+const isSameLeaving = (was: Leaving, is: Leaving): boolean =>
+  was.value === is.value &&
+  was.bytes === is.bytes &&
+  was.ready.length === is.ready.length &&
+  was.ready.every((id, index) => id === is.ready[index])
+
+/** Much that changes on a device, like news of a replica that has nothing new, changes nothing here. */
+const isSame = (was: Profile, is: Profile): boolean =>
+  was.kind === is.kind &&
+  was.name === is.name &&
+  was.total === is.total &&
+  was.free === is.free &&
+  was.loading === is.loading &&
+  isSameLeaving(was.idle, is.idle) &&
+  isSameLeaving(was.all, is.all)
+
 /** With the device's profile in place of the one that it had, if any. */
 export const set = (index: DeviceIndex, id: DeviceId, profile: Profile): DeviceIndex => {
   const before = Option.getOrUndefined(HashMap.get(index.entries, id))
+  if (before !== undefined && isSame(before.profile, profile)) return index
   const name = before?.name ?? sortKey(id)
   let { groups } = index
   const change = (

@@ -52,10 +52,11 @@ export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>
   const entries = Array.from(HashMap.values(view.replicas))
   const outdated = entries.flatMap((entry) => (isOutdated(moved, entry) ? [entry.status.replica] : []))
   // other slots or another policy make other offers
-  const offers = entries.reduce(
-    (offers, entry) => offering(offers, entry.status.model, memberOf(view, entry), memberOf(moved, entry)),
-    view.offers
-  )
+  const offers = entries.reduce((offers, entry) => {
+    const [was, is] = [memberOf(view, entry), memberOf(moved, entry)]
+    const same = was.slots === is.slots && was.policy === is.policy
+    return same ? offers : offering(offers, entry.status.model, was, is)
+  }, view.offers)
   // other files may be loaded where those before could not be
   const failures = HashMap.filter(view.failures, (_, id) => model(view, id)?.revision === model(moved, id)?.revision)
   const changed = { ...moved, outdated: HashSet.fromIterable(outdated), failures, offers }
@@ -156,9 +157,11 @@ const offering = (
   before: Offers.Member | undefined,
   now: Offers.Member | undefined
 ): FleetView["offers"] => {
-  const known = Option.getOrElse(HashMap.get(offers, model), () => Offers.none)
-  const noted = Offers.noted(known, before, now)
-  if (noted === known) return offers
+  const noted = Offers.noted(
+    Option.getOrElse(HashMap.get(offers, model), () => Offers.none),
+    before,
+    now
+  )
   return noted.length === 0 ? HashMap.remove(offers, model) : HashMap.set(offers, model, noted)
 }
 
@@ -169,7 +172,10 @@ const setReplica = (view: FleetView, entry: ReplicaEntry): FleetView => {
   const moved = HashSet.add(view.moved, model)
   const before = replica(view, id)
   const keeping = Keeping.noted(view.keeping, id, before, entry)
-  const offers = offering(view.offers, model, before && memberOf(view, before), memberOf(view, entry))
+  const offers =
+    before !== undefined && Offers.isAlike(before, entry)
+      ? view.offers
+      : offering(view.offers, model, before && memberOf(view, before), memberOf(view, entry))
   const replicas = HashMap.set(view.replicas, id, entry)
   return touched({ ...view, failed, outdated, moved, keeping, offers, replicas }, ...devicesOf(entry))
 }

@@ -22,6 +22,8 @@ import { distanceOn, mayKeep, type PolicyState, pointOf, probesOf } from "./Poli
  */
 type Order = "taken" | "id" | "ring" | "held"
 
+const orders: ReadonlyArray<Order> = ["taken", "id", "ring", "held"]
+
 /** The orders that a policy looks in. */
 const ordersOf: Record<PolicyName, ReadonlyArray<Order>> = {
   "best-fit": ["taken", "held"],
@@ -66,9 +68,10 @@ const isFree = ({ entry, slots }: Member): boolean => stateIn(entry) === "ready"
 const isIn = (pool: Pool, { entry, slots }: Member): boolean =>
   pool.revision === entry.status.revision && pool.stopping === (entry.life === "stopping") && pool.slots === slots
 
+/** Where a replica with a free slot is in an order. */
 const placeIn = (order: Order, member: Member): FitTree.Place | null => {
   const { heldUntil, status, taken } = member.entry
-  if (!isFree(member) || !ordersOf[member.policy].includes(order)) return null
+  if (!ordersOf[member.policy].includes(order)) return null
   switch (order) {
     case "taken":
       return { key: taken, size: -heldUntil }
@@ -111,12 +114,27 @@ const countsOf = (member: Member | undefined) => {
   }
 }
 
+/** The trees with the replica where it is now and not where it was. */
+const moved = (
+  trees: Pool["trees"],
+  id: ReplicaId,
+  before: Member | undefined,
+  now: Member | undefined
+): Pool["trees"] => {
+  const [was, is] = [before && isFree(before) ? before : undefined, now && isFree(now) ? now : undefined]
+  if (was === undefined && is === undefined) return trees
+  const name = sortKey(id)
+  const changed: Record<Order, FitTree.FitTree> = { ...trees }
+  for (const order of orders) {
+    const [from, to] = [was === undefined ? null : placeIn(order, was), is === undefined ? null : placeIn(order, is)]
+    changed[order] = FitTree.replace(trees[order], name, from, to)
+  }
+  return changed
+}
+
 /** The pool with what is known of one of its replicas now in place of what was before. */
 const changed = (pool: Pool, id: ReplicaId, before: Member | undefined, now: Member | undefined): Pool => {
-  const name = sortKey(id)
   const [was, is] = [countsOf(before), countsOf(now)]
-  const tree = (order: Order) =>
-    FitTree.replace(pool.trees[order], name, before ? placeIn(order, before) : null, now ? placeIn(order, now) : null)
   const others = was.failed ? pool.failed.filter((other) => other !== id) : pool.failed
   return {
     ...pool,
@@ -125,23 +143,23 @@ const changed = (pool: Pool, id: ReplicaId, before: Member | undefined, now: Mem
     failed: is.failed ? [...others, id] : others,
     free: pool.free + is.free - was.free,
     taken: pool.taken + is.taken - was.taken,
-    trees: { taken: tree("taken"), id: tree("id"), ring: tree("ring"), held: tree("held") }
+    trees: moved(pool.trees, id, before, now)
   }
 }
 
-const isAlike = (before: Member, now: Member): boolean =>
-  before.slots === now.slots &&
-  before.policy === now.policy &&
-  before.entry.taken === now.entry.taken &&
-  before.entry.heldUntil === now.entry.heldUntil &&
-  before.entry.life === now.entry.life &&
-  before.entry.status.state === now.entry.status.state &&
-  before.entry.status.revision === now.entry.status.revision
+/** Whether the replica offers the same as before, if its model has not changed. */
+export const isAlike = (before: ReplicaEntry, now: ReplicaEntry): boolean =>
+  before.taken === now.taken &&
+  before.heldUntil === now.heldUntil &&
+  before.life === now.life &&
+  before.status.state === now.status.state &&
+  before.status.slots === now.status.slots &&
+  before.status.revision === now.status.revision
 
 /** With what is known of a replica of the model now in place of what was before. */
 export const noted = (offers: Offers, before: Member | undefined, now: Member | undefined): Offers => {
   const id = (now ?? before)?.entry.status.replica
-  if (id === undefined || (before !== undefined && now !== undefined && isAlike(before, now))) return offers
+  if (id === undefined) return offers
   const isNew = now !== undefined && !offers.some((pool) => isIn(pool, now))
   return (isNew ? [...offers, emptyFor(now)] : offers)
     .map((pool) => {
