@@ -102,6 +102,7 @@ export const replica = () => {
     Generate: generate,
     Embed: () => unasked,
     Classify: () => unasked,
+    Preempt: () => unasked,
     Drain: () => unasked,
     Unload: () => unasked,
     Status: () => unasked,

@@ -89,6 +89,7 @@ export const table: Table = {
   ReservationConflict: () => server(500, "reservation_conflict"),
   WorkerLost: () => server(500, "worker_lost"),
   ReplicaNotReady: () => server(500, "replica_not_ready"),
+  Preempted: () => server(500, "preempted"),
   ChildNotFound: () => server(500, "child_not_found")
 }
 

@@ -2,9 +2,10 @@
 import * as fs from "node:fs"
 import { Args, Command, Options } from "@effect/cli"
 import { parseDevices } from "@helixflow/runtime/DeviceDeclaration"
+import { parseQuantum } from "@helixflow/runtime/RuntimeConfig"
 import { formatBytes } from "@helixflow/scheduler/ReasonText"
 import { LogLine, read, worldOf } from "@helixflow/scheduler/Replay"
-import { defaults } from "@helixflow/scheduler/SchedulerOptions"
+import { defaults, type SchedulerOptions } from "@helixflow/scheduler/SchedulerOptions"
 import * as VirtualFleet from "@helixflow/scheduler/VirtualFleet"
 import type { Course } from "@helixflow/scheduler/World"
 import { Device } from "@helixflow/schema/Device"
@@ -25,6 +26,13 @@ const devices = Options.text("devices").pipe(
 const preload = Options.choice("preload", ["on", "off"]).pipe(
   Options.withDescription(
     "Whether to load ahead of requests what will probably be asked for. Default: as the log was made."
+  ),
+  Options.optional
+)
+const preemptAfter = Options.text("preempt-after").pipe(
+  Options.withPseudoName("time"),
+  Options.withDescription(
+    "How long a generation keeps its place before it may have to make way for a tenant that has less: 2s, or off. Default: as the log was made."
   ),
   Options.optional
 )
@@ -53,6 +61,7 @@ const quantile = (values: ReadonlyArray<number>, share: number): number =>
 export const figuresOf = ({ evictions, failedLoads, loads, memory, millis, outcomes }: Course) => {
   const placed = outcomes.filter((outcome) => outcome.placed !== undefined)
   const waits = placed.map(({ waitedMillis }) => waitedMillis)
+  const pauses = outcomes.filter(({ preempted }) => preempted > 0).map(({ pausedMillis }) => pausedMillis)
   const refusals: Record<string, number> = {}
   for (const { refusal } of outcomes) {
     if (refusal !== undefined) refusals[refusal] = (refusals[refusal] ?? 0) + 1
@@ -71,6 +80,8 @@ export const figuresOf = ({ evictions, failedLoads, loads, memory, millis, outco
     loads,
     failed_loads: failedLoads,
     evictions,
+    preemptions: outcomes.reduce((sum, { preempted }) => sum + preempted, 0),
+    pause_mean_ms: Math.round(pauses.reduce((sum, pause) => sum + pause, 0) / Math.max(1, pauses.length)),
     millis,
     memory: [...memory].map(([device, { mean, peak }]) => ({ device, mean, peak }))
   }
@@ -96,7 +107,9 @@ const rows: ReadonlyArray<readonly [string, (figures: Figures) => string]> = [
   ["wait: 99 %", ({ wait_p99_ms }) => seconds(wait_p99_ms)],
   ["loads", ({ loads }) => String(loads)],
   ["  that failed", ({ failed_loads }) => String(failed_loads)],
-  ["evictions", ({ evictions }) => String(evictions)]
+  ["evictions", ({ evictions }) => String(evictions)],
+  ["preemptions", ({ preemptions }) => String(preemptions)],
+  ["  mean pause of who was preempted", ({ pause_mean_ms }) => seconds(pause_mean_ms)]
 ]
 
 /** Side by side: what was, and what would have been otherwise. */
@@ -107,6 +120,7 @@ export const draw = (
         readonly figures: Figures
         readonly devices: ReadonlyArray<Device> | undefined
         readonly preload: boolean | undefined
+        readonly quantum: number | undefined
       }
     | undefined
 ): string => {
@@ -117,7 +131,10 @@ export const draw = (
   ])
   const otherwise = [
     ...(other?.devices === undefined ? [] : ["THESE DEVICES"]),
-    ...(other?.preload === undefined ? [] : [other.preload ? "LOADING AHEAD" : "NOT LOADING AHEAD"])
+    ...(other?.preload === undefined ? [] : [other.preload ? "LOADING AHEAD" : "NOT LOADING AHEAD"]),
+    ...(other?.quantum === undefined
+      ? []
+      : [Number.isFinite(other.quantum) ? `PREEMPTING AFTER ${seconds(other.quantum)}` : "NOT PREEMPTING"])
   ]
   const sizes = new Map(other?.devices?.map(({ id, total }) => [id, formatBytes(total)]))
   const memory = ({ memory }: Figures) => memory.map(({ device, mean, peak }) => [device, percent(mean), percent(peak)])
@@ -131,6 +148,8 @@ export const draw = (
     ])
   ].join("\n")
 }
+
+const usage = (message: string) => new CommandFailure({ message, exitCode: exitCodes.usage })
 
 const decode = Schema.decodeUnknownEither(LogLine)
 
@@ -146,8 +165,8 @@ const entriesOf = (text: string) =>
 
 export const replayCommand = Command.make(
   "replay",
-  { file, devices, preload, json },
-  ({ devices, file, json, preload }) =>
+  { file, devices, preload, preemptAfter, json },
+  ({ devices, file, json, preemptAfter, preload }) =>
     Effect.gen(function* () {
       const known = read(
         yield* Effect.flatten(
@@ -163,23 +182,22 @@ export const replayCommand = Command.make(
       const others = yield* Option.match(devices, {
         onNone: () => Effect.succeed(undefined),
         onSome: (text) =>
-          Effect.mapError(
-            virtualDevices(text),
-            (problem) =>
-              new CommandFailure({
-                message: `--devices must be devices with their memory such as cpu:0=4GiB,cuda:0=24GiB, but ${problem}`,
-                exitCode: exitCodes.usage
-              })
+          Effect.mapError(virtualDevices(text), (problem) =>
+            usage(`--devices must be devices with their memory such as cpu:0=4GiB,cuda:0=24GiB, but ${problem}`)
           )
       })
       const asked = Option.getOrUndefined(Option.map(preload, (wanted) => wanted === "on"))
-      const course = (preload: boolean, others?: ReadonlyArray<Device>) =>
-        figuresOf(VirtualFleet.run(worldOf(known, { ...defaults, preload }, others)))
-      const recorded = course(known.preload)
-      const other =
-        others === undefined && asked === undefined
-          ? undefined
-          : { figures: course(asked ?? known.preload, others), devices: others, preload: asked }
+      const quantum = yield* Option.match(preemptAfter, {
+        onNone: () => Effect.succeed(undefined),
+        onSome: (text) => Effect.mapError(parseQuantum(text), (problem) => usage(`--preempt-after ${problem}`))
+      })
+      const course = (options: Pick<SchedulerOptions, "preload" | "quantum">, others?: ReadonlyArray<Device>) =>
+        figuresOf(VirtualFleet.run(worldOf(known, { ...defaults, ...options }, others)))
+      const was = { preload: known.preload, quantum: known.quantum }
+      const recorded = course(was)
+      const isOther = others !== undefined || asked !== undefined || quantum !== undefined
+      const figures = () => course({ preload: asked ?? was.preload, quantum: quantum ?? was.quantum }, others)
+      const other = isOther ? { figures: figures(), devices: others, preload: asked, quantum } : undefined
       yield* Console.log(
         json ? JSON.stringify({ recorded, ...(other && { other: other.figures }) }, null, 2) : draw(recorded, other)
       )
@@ -191,6 +209,7 @@ export const replayHelp: CommandHelp = {
   examples: [
     ["helixflow replay .helix/decisions.jsonl", "what happened, in figures"],
     ["helixflow replay .helix/decisions.jsonl --devices cpu:0=4GiB,cuda:0=24GiB", "and what would have"],
-    ["helixflow replay .helix/decisions.jsonl --preload on", "whether loading ahead would have helped"]
+    ["helixflow replay .helix/decisions.jsonl --preload on", "whether loading ahead would have helped"],
+    ["helixflow replay .helix/decisions.jsonl --preempt-after off", "what waits and pauses preemption made of it"]
   ]
 }

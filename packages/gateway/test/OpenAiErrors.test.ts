@@ -58,6 +58,7 @@ const examples: { readonly [E in HelixError as E["_tag"]]: E } = {
   ReservationConflict: new Errors.ReservationConflict({ reservation }),
   WorkerLost: new Errors.WorkerLost({ replica, reason: "f", crashed: true }),
   ReplicaNotReady: new Errors.ReplicaNotReady({ replica, state: "loading" }),
+  Preempted: new Errors.Preempted({ replica }),
   ChildNotFound: new Errors.ChildNotFound({ supervisor: "s", child: "c" })
 }
 

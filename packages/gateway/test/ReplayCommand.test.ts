@@ -26,12 +26,15 @@ describe("helixflow replay", () => {
   )
 
   it.effect(
-    "refuses what is neither on nor off",
+    "refuses what is neither on nor off, and what is no time",
     () =>
       Effect.gen(function* () {
         const { code, stderr, stdout } = yield* helixflow(["replay", log, "--preload", "maybe"])
         assert.strictEqual(code, 2)
         assert.match(stderr + stdout, /on.*off/)
+        const soon = yield* helixflow(["replay", log, "--preempt-after", "soon"])
+        assert.strictEqual(soon.code, 2)
+        assert.match(soon.stderr + soon.stdout, /--preempt-after must be a time such as 500ms/)
       }),
     60_000
   )

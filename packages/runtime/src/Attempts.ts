@@ -2,12 +2,15 @@
  * Work on a replica that outlives replicas: a place is asked for, held while the work runs and given back, and when the worker
  * is lost meanwhile the work is placed anew, within the limits of `Losses.ts`. Who was there at two crashes is tried alone, and
  * if that worker crashes too, to blame. See `Isolation.ts`, and `SharedTrials.ts` for where there is no room for another worker.
+ *
+ * Work that is preempted has lost nothing: it asks for a place as it did before, and waits for it as long as it takes.
  */
 import { anonymous, Caller, type QueueProgress } from "@helixflow/schema/Caller"
 import {
   type ActorUnreachable,
   AttemptsExhausted,
   type MailboxFull,
+  type Preempted,
   QueueTimeout,
   type ReplicaNotReady,
   type WorkerLost
@@ -24,7 +27,7 @@ import type { Isolation } from "./Isolation.ts"
 import * as Losses from "./Losses.ts"
 import type { Quarantine, Subject } from "./Quarantine.ts"
 import type { LinePlace } from "./SharedTrials.ts"
-import { Attribute, byAttributes, continuations, quarantined } from "./Telemetry.ts"
+import { Attribute, byAttributes, continuations, preemptedEvent, preemptions, quarantined } from "./Telemetry.ts"
 
 export interface AttemptsOptions {
   readonly session: SessionId
@@ -50,6 +53,9 @@ export interface Wait {
   readonly onProgress?: (progress: QueueProgress) => void
 }
 
+/** What else ends an attempt: there is no fault in it. */
+export type Ended = Lost | Cleared | Preempted
+
 /** Work that was tried alone has got further than any attempt before: it may go on among others. */
 export class Cleared extends Data.TaggedError("Cleared") {}
 
@@ -63,6 +69,8 @@ export interface Place {
   readonly attempt: number
   /** What the place was used for so far, and when work that had lost its place got further; whoever uses it writes it down. */
   readonly served: { input: number; output: number; resumedAt: number | null }
+  /** What the attempt before was called, if it was preempted: what the work had is computed again at nobody's charge. */
+  readonly resumes: RequestId | null
   /** A suspect's, and others wait for the turn: to be left (`Cleared`) once the work has got further. */
   readonly alone: boolean
   /** When the attempt before was lost, in milliseconds; null for the first, and where none was. */
@@ -70,7 +78,17 @@ export interface Place {
 }
 
 /** A place but for where it is. */
-type Turn = Omit<Place, "id" | "replica" | "revision">
+interface Turn extends Omit<Place, "id" | "replica" | "revision"> {
+  /** The replica that it was on last, where that is worth something. */
+  readonly prefer: ReplicaId | undefined
+}
+
+const turnOf = (turn: Pick<Turn, "attempt" | "alone" | "lostAt" | "prefer" | "resumes">): Turn => ({
+  ...turn,
+  served: { input: 0, output: 0, resumedAt: null }
+})
+
+const firstTurn = () => turnOf({ attempt: 0, alone: false, lostAt: null, prefer: undefined, resumes: null })
 
 export interface Work<A> {
   readonly model: ModelSpec
@@ -84,17 +102,29 @@ export interface Work<A> {
   readonly reached: () => number
   /** What a worker is given of it. */
   readonly subject: () => Subject
-  readonly use: (place: Place) => Effect.Effect<A, SessionError | Lost | Cleared, Scope.Scope>
+  /** Whether it can be interrupted at any time and go on where it was. */
+  readonly preemptible: boolean
+  readonly use: (place: Place) => Effect.Effect<A, SessionError | Ended, Scope.Scope>
 }
 
-type Used<A> = Effect.Effect<A, SessionError | Lost | Cleared>
+type Used<A> = Effect.Effect<A, SessionError | Ended>
+
+/** What came before an attempt. */
+interface Past extends Pick<Turn, "attempt" | "prefer" | "resumes"> {
+  readonly losses: Losses.Losses
+}
 
 const countContinuation = byAttributes(continuations, [Attribute.responseModel, Attribute.errorType])
+const countPreemption = byAttributes(preemptions, [Attribute.responseModel])
 const countQuarantined = byAttributes(quarantined, [Attribute.responseModel])
 
 /** Runs work with a place for one sequence of its model. */
 export const make = (options: AttemptsOptions) => {
   const { trials } = options.isolation
+
+  /** The work's place, and what a worker is given of it, in this attempt. */
+  const nameOf = <A>(work: Work<A>, { attempt }: Pick<Turn, "attempt">) =>
+    RequestId.make(`${options.session}/${work.name}@${attempt}`)
 
   /** A worker that crashes has been killed by the work, if it was alone there. */
   const blaming = <A>(work: Work<A>, isAccompanied: () => boolean, use: Used<A>): Used<A> =>
@@ -133,7 +163,7 @@ export const make = (options: AttemptsOptions) => {
 
   const placed = <A>(work: Work<A>, wait: Wait, turn: Turn) => {
     const { caller, conversation, onProgress, timeoutMillis } = wait
-    const request = RequestId.make(`${options.session}/${work.name}@${turn.attempt}`)
+    const request = nameOf(work, turn)
     return Effect.flatMap(options.scheduler, (scheduler) => {
       const giveBack = (reservation: ReservationId) =>
         Effect.ignoreLogged(Effect.suspend(() => scheduler.Complete({ reservation, served: turn.served })))
@@ -147,8 +177,10 @@ export const make = (options: AttemptsOptions) => {
         timeoutMillis,
         caller,
         affinity,
-        prefer: key === undefined ? undefined : options.conversations.at(key),
-        revision: work.revision?.()
+        prefer: turn.prefer ?? (key === undefined ? undefined : options.conversations.at(key)),
+        revision: work.revision?.(),
+        preemptible: work.preemptible && !turn.alone,
+        resumes: turn.resumes ?? undefined
       }
       const place = scheduler.Place(asked).pipe(
         Effect.interruptible,
@@ -183,40 +215,67 @@ export const make = (options: AttemptsOptions) => {
       )
     })
 
-  const again = <A>(
-    work: Work<A>,
-    attempt: number,
-    losses: Losses.Losses,
-    line: LinePlace
-  ): Effect.Effect<A, SessionError> => {
-    const { caller = anonymous, ...wait } = work.wait
-    const begun: Wait = {
-      ...wait,
-      timeoutMillis: Math.max(wait.timeoutMillis, options.continuation.millis),
-      caller: new Caller({ ...caller, tier: "priority" }, { disableValidation: true })
-    }
+  const again = <A>(work: Work<A>, { losses, ...past }: Past, line: LinePlace): Effect.Effect<A, SessionError> => {
     const isSuspect = Losses.isSuspect(losses)
     const lostAt = losses.inVain === 0 ? null : losses.since
-    const turn: Turn = { attempt, alone: isSuspect, lostAt, served: { input: 0, output: 0, resumedAt: null } }
-    return (isSuspect ? alone(work, begun, turn, line) : shared(work, begun, turn)).pipe(
-      Effect.withSpan("SessionActor.continue", {
+    const turn = turnOf({ ...past, alone: isSuspect, lostAt })
+    const wait = past.resumes === null ? afterLoss(work.wait) : { ...work.wait, timeoutMillis: asLongAsItTakes }
+    return (isSuspect ? alone(work, wait, turn, line) : shared(work, wait, turn)).pipe(
+      Effect.withSpan(past.resumes === null ? "SessionActor.continue" : "SessionActor.resume", {
         captureStackTrace: false,
         attributes: {
           [Attribute.responseModel]: work.model.id,
-          [Attribute.attempt]: attempt,
-          [Attribute.continuedFrom]: losses.reached,
+          [Attribute.attempt]: past.attempt,
+          [Attribute.continuedFrom]: work.reached(),
           [Attribute.alone]: isSuspect
         }
       }),
-      Effect.catchAll((error) => {
-        if (error._tag === "Cleared") {
-          line.leave()
-          return again(work, attempt + 1, Losses.cleared(work.reached(), losses), line)
-        }
-        return isLost(error) || isPassing(error) ? onLost(work, turn, losses, error, line) : Effect.fail(error)
-      })
+      Effect.catchAll((error) => goOn(work, turn, losses, error, line))
     )
   }
+
+  /** Who has begun waits for as long as it may continue, and goes first. */
+  const afterLoss = ({ caller = anonymous, ...wait }: Wait): Wait => ({
+    ...wait,
+    timeoutMillis: Math.max(wait.timeoutMillis, options.continuation.millis),
+    caller: new Caller({ ...caller, tier: "priority" }, { disableValidation: true })
+  })
+
+  /** After an attempt that did not end the work: another, or what it fails with. */
+  const goOn = <A>(
+    work: Work<A>,
+    turn: Turn,
+    losses: Losses.Losses,
+    error: SessionError | Ended,
+    line: LinePlace
+  ): Effect.Effect<A, SessionError> => {
+    if (error._tag === "Preempted") return onPreempted(work, turn, losses, error, line)
+    if (error._tag === "Cleared") {
+      line.leave()
+      const cleared = Losses.cleared(work.reached(), losses)
+      return again(work, { attempt: turn.attempt + 1, losses: cleared, prefer: undefined, resumes: null }, line)
+    }
+    return isLost(error) || isPassing(error) ? onLost(work, turn, losses, error, line) : Effect.fail(error)
+  }
+
+  /** It has lost nothing, and nothing of this counts against it. */
+  const onPreempted = <A>(
+    work: Work<A>,
+    turn: Turn,
+    losses: Losses.Losses,
+    { replica }: Preempted,
+    line: LinePlace
+  ): Effect.Effect<A, SessionError> =>
+    Effect.clockWith((clock) => {
+      countPreemption(1, work.model.id)
+      const past = {
+        attempt: turn.attempt + 1,
+        losses: Losses.over(losses, turn.served.resumedAt),
+        prefer: replica,
+        resumes: nameOf(work, turn)
+      }
+      return Effect.zipRight(tellSpan(clock.unsafeCurrentTimeNanos(), replica), again(work, past, line))
+    })
 
   const onLost = <A>(
     work: Work<A>,
@@ -242,7 +301,12 @@ export const make = (options: AttemptsOptions) => {
       countContinuation(1, work.model.id, failure._tag)
       return Effect.logWarning("a request lost its replica and is placed again").pipe(
         Effect.annotateLogs({ session: options.session, choice: work.name, reason: failure.message }),
-        Effect.zipRight(Effect.delay(again(work, attempt + 1, losses, line), Losses.pause(losses)))
+        Effect.zipRight(
+          Effect.delay(
+            again(work, { attempt: attempt + 1, losses, prefer: undefined, resumes: null }, line),
+            Losses.pause(losses)
+          )
+        )
       )
     })
 
@@ -254,26 +318,39 @@ export const make = (options: AttemptsOptions) => {
 
   return <A>(work: Work<A>): Effect.Effect<A, SessionError> => {
     // begun under another server, or before a pause
-    if (work.reached() > 0) return inLine(work, (line) => again(work, 0, Losses.none, line))
-    const first = { attempt: 0, alone: false, lostAt: null, served: { input: 0, output: 0, resumedAt: null } }
-    return shared(work, work.wait, first).pipe(
-      Effect.catchAll((error) => {
-        // only work that is alone is ever cleared
-        if (error._tag === "Cleared") return Effect.dieMessage("work was cleared without having been alone")
-        return isLost(error)
-          ? inLine(work, (line) => onLost(work, first, Losses.none, error, line))
+    if (work.reached() > 0) {
+      const past = { attempt: 0, losses: Losses.none, prefer: undefined, resumes: null }
+      return inLine(work, (line) => again(work, past, line))
+    }
+    const first = firstTurn()
+    return Effect.catchAll(shared(work, work.wait, first), (error) =>
+      error._tag === "Preempted" || isLost(error)
+        ? inLine(work, (line) => goOn(work, first, Losses.none, error, line))
+        : error._tag === "Cleared"
+          ? // only work that is alone is ever cleared
+            Effect.dieMessage("work was cleared without having been alone")
           : Effect.fail(error)
-      })
     )
   }
 }
+
+/** Milliseconds that work that was preempted waits: its tenant's turn comes, and to end it would be to fail what has begun. Some days. */
+const asLongAsItTakes = 2 ** 31 - 1
+
+/** Marks the time at which a request made way, in the span that it is computed in. */
+const tellSpan = (now: bigint, replica: ReplicaId) =>
+  Effect.flatMap(Effect.option(Effect.currentSpan), (span) =>
+    Effect.sync(() => {
+      if (Option.isSome(span)) span.value.event(preemptedEvent, now, { replica })
+    })
+  )
 
 const beingTried = "a request that may have made workers fail is being tried alone"
 
 type Passing = Extract<SessionError, { readonly _tag: "LoadFailed" | "NoDeviceFits" | "QueueFull" | "QueueTimeout" }>
 
 /** What keeps newcomers out passes, or so hopes who has begun. */
-const isPassing = (error: SessionError | Lost): error is Passing =>
+const isPassing = (error: SessionError | Ended): error is Passing =>
   error._tag === "LoadFailed" ||
   error._tag === "NoDeviceFits" ||
   error._tag === "QueueFull" ||
@@ -307,7 +384,7 @@ const lostTags: ReadonlySet<string> = new Set<Lost["_tag"]>([
   "MailboxFull"
 ])
 
-const isLost = (error: SessionError | Lost): error is Lost => lostTags.has(error._tag)
+const isLost = (error: SessionError | Ended): error is Lost => lostTags.has(error._tag)
 
 const isCrash = (error: { readonly _tag: string }): error is WorkerLost =>
   error._tag === "WorkerLost" && "crashed" in error && error.crashed === true

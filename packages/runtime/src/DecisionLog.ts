@@ -21,6 +21,8 @@ export interface DecisionLogOptions {
   readonly folder: string
   /** Bytes of a file; the last entry may go beyond. */
   readonly fileBytes: number
+  /** The scheduler's: without it what was decided could not be decided again. */
+  readonly quantum: number
 }
 
 /** Besides the one being written. */
@@ -49,7 +51,7 @@ export interface DecisionLog {
 /** Events that wait to be written; of more the oldest are lost. */
 const backlog = 4_096
 
-export const make = ({ fileBytes, folder }: DecisionLogOptions): DecisionLog => {
+export const make = ({ fileBytes, folder, quantum }: DecisionLogOptions): DecisionLog => {
   const file = nameOf(folder, 0)
   const present = Effect.unsafeMakeLatch()
   let followed: {
@@ -80,7 +82,15 @@ export const make = ({ fileBytes, folder }: DecisionLogOptions): DecisionLog => 
       const { devices, models } = yield* scheduler.View()
       known = new Set(models.map(({ id }) => id))
       const at = yield* Clock.currentTimeMillis
-      append([{ _tag: "FleetKnown", at: Millis.make(at), devices: devices.map(({ device }) => device), models }])
+      append([
+        {
+          _tag: "FleetKnown",
+          at: Millis.make(at),
+          devices: devices.map(({ device }) => device),
+          models,
+          quantum: Number.isFinite(quantum) ? Millis.make(quantum) : null
+        }
+      ])
     })
 
   const writeAll = ({ events, scheduler }: NonNullable<typeof followed>) =>

@@ -183,6 +183,7 @@ export const make = Effect.fnUntraced(function* (
     Detokenize: () => Effect.fail(overHttp),
     Generate: () =>
       Effect.flatMap(Mailbox.make<never, EngineFailed>(), (mailbox) => Effect.as(mailbox.fail(overHttp), mailbox)),
+    Preempt: () => Effect.succeed(false),
     Embed: () => Effect.fail(overHttp),
     Classify: () => Effect.fail(overHttp),
     Drain: () => (status.get().state === "ready" ? become("draining") : Effect.void),

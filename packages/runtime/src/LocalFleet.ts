@@ -88,6 +88,12 @@ export const make = ({
         // it has ended, and whoever it served knows
         Effect.catchAll((error) => Effect.logDebug(`${replica} could not hand over: ${error.message}`))
       ),
+    preempt: (replica, request) =>
+      directory.replicas.find(replica).pipe(
+        Effect.flatMap((actor) => actor.Preempt({ request })),
+        // it has ended, and so has the place
+        Effect.catchAll((error) => Effect.as(Effect.logDebug(`${replica} was asked in vain: ${error.message}`), false))
+      ),
     stopReplica: (replica) =>
       Effect.gen(function* () {
         const { supervisor } = yield* directory.replicaSupervisors.find(deviceOf(replica))

@@ -61,6 +61,12 @@ export const cleared = (reached: number, { spent }: Losses): Losses => ({
   spent
 })
 
+/** It got further by itself, the first time at `resumedAt` after its last loss: what it lost before is over. */
+export const over = (before: Losses, resumedAt: number | null): Losses =>
+  before.inVain === 0
+    ? before
+    : { ...before, inVain: 0, since: 0, spent: before.spent + Math.max(0, (resumedAt ?? before.since) - before.since) }
+
 export const isSuspect = ({ crashes }: Losses): boolean => crashes >= suspicious
 
 export const isOver = ({ inVain, since, spent }: Losses, limits: ContinuationLimits, now: number): boolean =>

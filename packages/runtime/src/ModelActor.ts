@@ -13,6 +13,7 @@ import {
   EngineFailed,
   LoadFailed,
   type ModelReplaced,
+  Preempted,
   ReplicaNotReady,
   WorkerLost
 } from "@helixflow/schema/Errors"
@@ -80,9 +81,15 @@ export const absent = (options: ReplicaOptions) =>
       })
   )
 
-/** Where the tokens of a running sequence go. */
-type Sink = StreamMailbox.Inlet<TokenBatch, Ending>
-type Ending = WorkerLost | EngineFailed | ReplicaNotReady
+/** A running sequence: where its tokens go. */
+interface Running {
+  readonly sink: StreamMailbox.Inlet<TokenBatch, Ending>
+  /** Milliseconds of the process's own clock. */
+  readonly since: number
+  /** When it has got further for as long as it took to begin; `Infinity`: it has no token yet. */
+  worthwhile: number
+}
+type Ending = WorkerLost | EngineFailed | ReplicaNotReady | Preempted
 
 type Life =
   | { readonly _tag: "absent" | "failed" }
@@ -108,7 +115,7 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
   const { model, replica } = options
   const scope = yield* Effect.scope
   const lost = yield* Deferred.make<never, WorkerLost>()
-  const sinks = new Map<RequestId, Sink>()
+  const sinks = new Map<RequestId, Running>()
   const whenIdle = new Set<(idle: Effect.Effect<void>) => void>()
   let life: Life = { _tag: "absent" }
   let workerScope: Option.Option<Scope.CloseableScope> = Option.none()
@@ -130,10 +137,10 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
 
   /** Ends a sequence's stream; false when it had ended. */
   const settle = (request: RequestId, exit: Exit.Exit<void, Ending>) => {
-    const sink = sinks.get(request)
-    if (sink === undefined) return false
+    const running = sinks.get(request)
+    if (running === undefined) return false
     sinks.delete(request)
-    sink.done(exit)
+    running.sink.done(exit)
     if (sinks.size === 0) for (const resume of whenIdle) resume(Effect.void)
     return true
   }
@@ -145,14 +152,18 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     return Effect.sync(() => whenIdle.delete(resume))
   })
 
-  /** Ends all streams here, so that their sessions continue them elsewhere. */
+  /** Ends a stream here, so that its session continues it elsewhere or later; false when it had ended. */
+  const interrupt = (worker: WorkerProcess.WorkerProcess, request: RequestId, why: ReplicaNotReady | Preempted) =>
+    Effect.suspend(() =>
+      settle(request, Exit.fail(why))
+        ? Effect.as(Effect.ignore(worker.client.Cancel({ request })), true)
+        : Effect.succeed(false)
+    )
+
   const handOverAll = (worker: WorkerProcess.WorkerProcess) =>
     Effect.forEach(
       [...sinks.keys()],
-      (request) => {
-        settle(request, Exit.fail(new ReplicaNotReady({ replica, state: "draining" })))
-        return Effect.ignore(worker.client.Cancel({ request }))
-      },
+      (request) => interrupt(worker, request, new ReplicaNotReady({ replica, state: "draining" })),
       { discard: true }
     )
 
@@ -170,7 +181,12 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
         Effect.sync(() => {
           for (const { batches, failures } of events) {
             for (const batch of batches) {
-              sinks.get(batch.request)?.offer(batch)
+              const running = sinks.get(batch.request)
+              if (running === undefined) continue
+              if (running.worthwhile === Number.POSITIVE_INFINITY) {
+                running.worthwhile = 2 * performance.now() - running.since
+              }
+              running.sink.offer(batch)
               if (batch.finish !== null) settle(batch.request, Exit.void)
             }
             for (const { request, reason } of failures) {
@@ -310,18 +326,26 @@ export const make = Effect.fnUntraced(function* (options: ReplicaOptions) {
     Generate: Effect.fn("ModelActor.Generate")(function* (sequence) {
       const worker = yield* whileServing
       // holds at most one completion
-      const sink: Sink = yield* StreamMailbox.inlet<TokenBatch, Ending>()
-      sinks.set(sequence.request, sink)
+      const sink = yield* StreamMailbox.inlet<TokenBatch, Ending>()
+      const running = { sink, since: performance.now(), worthwhile: Number.POSITIVE_INFINITY }
+      sinks.set(sequence.request, running)
       yield* Scope.addFinalizer(
         yield* Effect.scope,
         Effect.suspend(() =>
-          sinks.get(sequence.request) === sink && settle(sequence.request, Exit.void)
+          sinks.get(sequence.request) === running && settle(sequence.request, Exit.void)
             ? Effect.ignore(worker.Cancel({ request: sequence.request }))
             : Effect.void
         )
       )
       yield* worker.Submit(sequence).pipe(Effect.catchTag("ActorUnreachable", workerLost))
       return sink.mailbox
+    }),
+    Preempt: Effect.fn("ModelActor.Preempt")(function* ({ request }) {
+      const running = sinks.get(request)
+      // else more would be computed again than has been got
+      const isWorthwhile = running !== undefined && performance.now() >= running.worthwhile
+      if (life._tag !== "ready" || !isWorthwhile) return false
+      return yield* interrupt(life.worker, request, new Preempted({ replica }))
     }),
     Embed: Effect.fn("ModelActor.Embed")(function* (payload) {
       const worker = yield* whileServing

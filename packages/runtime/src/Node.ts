@@ -95,10 +95,13 @@ export class Node extends Context.Tag("@helixflow/runtime/Node")<
       const services = yield* Services.Services
       const guardPolicy = yield* DeviceGuardPolicy
       const decisionLog = Option.map(config.decisionLog, (fileBytes) =>
-        DecisionLog.make({ folder: config.dataDir, fileBytes })
+        DecisionLog.make({ folder: config.dataDir, fileBytes, quantum: config.quantum })
       )
       if (Option.isSome(decisionLog)) yield* services.add("decision-log", decisionLog.value.write)
-      const handlers = Scheduler.make({ ...schedulerDefaults, preload: config.preload }, yield* ForecastStore)
+      const handlers = Scheduler.make(
+        { ...schedulerDefaults, preload: config.preload, quantum: config.quantum },
+        yield* ForecastStore
+      )
       const supervisor = yield* Supervisor.make({
         name: "node",
         strategy: "one_for_one",

@@ -1,5 +1,6 @@
 /** What the runtime takes from its environment. No other file of this package reads it. */
 import { delimiter, join, resolve } from "node:path"
+import { defaults as schedulerDefaults } from "@helixflow/scheduler/SchedulerOptions"
 import { PolicyName } from "@helixflow/schema/Model"
 import { Config, type ConfigError, Context, Duration, Either, Layer, Option, Redacted, Schema } from "effect"
 import { bundledModelsDir } from "./BundledModels.ts"
@@ -11,6 +12,15 @@ import * as Setting from "./Setting.ts"
 
 /** Requests that are remembered to kill workers, at some 100 bytes each. */
 const quarantineEntries = 1_024
+
+/** Milliseconds before a request may be preempted; `off`: `Infinity`. */
+export const parseQuantum = (text: string): Either.Either<number, string> =>
+  text === "off"
+    ? Either.right(Number.POSITIVE_INFINITY)
+    : Either.mapLeft(
+        Setting.parseDuration(text),
+        () => `must be a time such as 500ms, 2s, 1min or 1h, or off, but is \`${text}\``
+      )
 
 export const settings = {
   dataDir: Setting.make({
@@ -157,6 +167,15 @@ export const settings = {
         ? Either.right(text === "on")
         : Either.left(`must be on or off, but is \`${text}\``)
   }),
+  quantum: Setting.make<number>({
+    name: "HELIX_PREEMPT_AFTER",
+    defaultText: "`500ms`",
+    description:
+      "How long a generation keeps its place at least where a tenant waits that has less of the model: then it may have to give it up, and " +
+      "goes on later where it was ([scheduler.md](scheduler.md#who-makes-way)). `off`: what runs keeps its place to its end.",
+    fallback: () => schedulerDefaults.quantum,
+    parse: parseQuantum
+  }),
   devicePeriod: Setting.make({
     name: "HELIX_DEVICE_PERIOD",
     defaultText: "`2s`",
@@ -267,8 +286,10 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     readonly policy: PolicyName
     /** Bytes of a file of the decision log. None: it is not written. */
     readonly decisionLog: Option.Option<number>
-    /** Milliseconds between two readings of a device. */
     readonly preload: boolean
+    /** Milliseconds; `Infinity`: nothing is preempted. */
+    readonly quantum: number
+    /** Milliseconds between two readings of a device. */
     readonly devicePeriod: number
     readonly nvml: string
     readonly nvidiaSmi: string
@@ -291,6 +312,7 @@ export class RuntimeConfig extends Context.Tag("@helixflow/runtime/RuntimeConfig
     policy: settings.policy.config,
     decisionLog: settings.decisionLog.config,
     preload: settings.preload.config,
+    quantum: settings.quantum.config,
     devicePeriod: settings.devicePeriod.config,
     nvml: settings.nvml.config,
     nvidiaSmi: settings.nvidiaSmi.config,

@@ -136,7 +136,8 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       revision: () => record.revision ?? undefined,
       reached: () => progress.tokens.length,
       subject: () => subjectOf(request),
-      use: ({ alone, attempt, id, lostAt, replica, revision, served }) =>
+      preemptible: true,
+      use: ({ alone, attempt, id, lostAt, replica, resumes, revision, served }) =>
         Effect.clockWith((clock) => {
           record.revision ??= revision
           if (record.revision !== revision) return new ModelReplaced({ model: model.id })
@@ -182,8 +183,8 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
           }
           return Effect.gen(function* () {
             yield* tokenize(replica)
-            // what was emitted before is computed again, as part of the prompt
-            served.input = prompt.length + progress.tokens.length
+            // what was emitted before is computed again, as part of the prompt; a tenant pays once for what it had to give up
+            served.input = resumes === null ? prompt.length + progress.tokens.length : 0
             const sequence = {
               request: RequestId.make(`${session}/${name}@${attempt}`),
               epoch: attempt,

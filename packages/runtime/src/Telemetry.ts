@@ -32,6 +32,9 @@ export const Attribute = {
 /** A request on a WebSocket, as that of HTTP is called by its method and route. */
 export const webSocketSpan = (type: string): string => `WS ${type}`
 
+/** An event of the span that a request is computed in: it makes way for another tenant's, and goes on in a span `SessionActor.resume`. */
+export const preemptedEvent = "helixflow.preempted"
+
 /** `gen_ai.operation.name`. */
 export type Operation = "chat" | "text_completion" | "embeddings" | "rerank" | "score" | "classify"
 
@@ -88,6 +91,12 @@ export const cachedTokens = Metric.counter("helixflow.prompt.cached_tokens", {
 /** Requests are counted by the duration's histogram, once each however often they continue. */
 export const continuations = Metric.counter("helixflow.continuations", {
   description: "Times that a request was placed anew since it had lost its worker or its place",
+  incremental: true
+})
+
+/** Apart from `helixflow.continuations`: nothing was lost. */
+export const preemptions = Metric.counter("helixflow.preemptions", {
+  description: "Times that a request made way for one of a tenant that had less of the model, to go on later",
   incremental: true
 })
 

@@ -57,7 +57,7 @@ export const make = (options: WorkOptions, withReplica: ReturnType<typeof Attemp
     const subject = () => ({ ...input, model: model.id, name })
     return Effect.zipRight(
       options.quarantine.check(subject),
-      withReplica({ model, name, wait, reached: () => 0, subject, use })
+      withReplica({ model, name, wait, reached: () => 0, subject, preemptible: false, use })
     )
   }
 

@@ -23,7 +23,7 @@ const serve = Effect.fnUntraced(function* (folder: string, fileBytes: number, re
     { name: "scheduler" }
   )
   yield* scheduler.Observe(memory.news())
-  const log = DecisionLog.make({ folder, fileBytes })
+  const log = DecisionLog.make({ folder, fileBytes, quantum: 1000 })
   yield* log.follow(scheduler)
   yield* Effect.forkScoped(log.write)
   const current = path.join(folder, "decisions.jsonl")
@@ -104,7 +104,11 @@ describe("The decision log", () => {
     Effect.gen(function* () {
       const own = path.join(folder, "blocked")
       fs.writeFileSync(own, "")
-      const log = DecisionLog.make({ folder: path.join(own, "below"), fileBytes: 2 ** 20 })
+      const log = DecisionLog.make({
+        folder: path.join(own, "below"),
+        fileBytes: 2 ** 20,
+        quantum: 1000
+      })
       const scheduler = yield* hosted
       yield* log.follow(scheduler)
       const services = yield* Supervisor.make({
@@ -135,7 +139,7 @@ describe("The decision log", () => {
       const own = path.join(folder, "full")
       fs.mkdirSync(own, { recursive: true })
       fs.writeFileSync(path.join(own, "decisions.jsonl"), "before\n")
-      const log = DecisionLog.make({ folder: own, fileBytes: 2 ** 20 })
+      const log = DecisionLog.make({ folder: own, fileBytes: 2 ** 20, quantum: 1000 })
       yield* log.follow({ ...(yield* hosted), View: () => Effect.die("nothing can be written") })
       for (let attempt = 0; attempt < 8; attempt++) assert.isTrue(Exit.isFailure(yield* Effect.exit(log.write)))
       assert.strictEqual(fs.readFileSync(path.join(own, "decisions.1.jsonl"), "utf8"), "before\n")

@@ -30,6 +30,17 @@ describe("a request that loses its workers", () => {
     expect(lose([5, 6, 7], 500)).toBe("goes on")
   })
 
+  it("has its losses behind it when it is preempted: the pause that follows counts for none of them", () => {
+    const once = Losses.lost(Losses.none, 5, true, 1_000, null)
+    const preempted = Losses.over(once, 1_300)
+    expect(preempted).toMatchObject({ inVain: 0, crashes: 1, spent: 300 })
+    // lost again an hour later
+    const again = Losses.lost(preempted, 9, false, 3_600_000, null)
+    expect(again).toMatchObject({ inVain: 1, since: 3_600_000, spent: 300 })
+    expect(Losses.isOver(again, limits, 3_600_000)).toBe(false)
+    expect(Losses.over(Losses.none, null)).toBe(Losses.none)
+  })
+
   it("ends, whatever happens, when it has no more tokens to gain", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(20), { minLength: 100, maxLength: 100 }), (steps) => {

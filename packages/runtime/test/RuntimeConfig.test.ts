@@ -33,6 +33,17 @@ describe("RuntimeConfig", () => {
     })
   )
 
+  it.effect("preempts after half a second unless another time is said, or off", () =>
+    Effect.gen(function* () {
+      expect((yield* read({})).quantum).toBe(500)
+      expect((yield* read({ HELIX_PREEMPT_AFTER: "2s" })).quantum).toBe(2_000)
+      expect((yield* read({ HELIX_PREEMPT_AFTER: "off" })).quantum).toBe(Number.POSITIVE_INFINITY)
+      expect(yield* problems({ HELIX_PREEMPT_AFTER: "0" })).toEqual([
+        "HELIX_PREEMPT_AFTER must be a time such as 500ms, 2s, 1min or 1h, or off, but is `0`"
+      ])
+    })
+  )
+
   it.effect("reads every variable", () =>
     Effect.gen(function* () {
       const config = yield* read({

@@ -112,6 +112,7 @@ const world = () => {
       name: "0",
       wait: { timeoutMillis: 60_000, caller: undefined },
       reached: () => 0,
+      preemptible: false,
       subject: () => ({ name }),
       use: () =>
         Effect.gen(function* () {
@@ -134,6 +135,7 @@ const unaskedReplica = {
   Generate: () => Stream.die("nobody asks this here"),
   Embed: unasked,
   Classify: unasked,
+  Preempt: unasked,
   Drain: unasked,
   Unload: unasked,
   Status: unasked,

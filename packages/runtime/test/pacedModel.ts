@@ -75,6 +75,7 @@ export const make = Effect.gen(function* () {
         Detokenize: unasked,
         Embed: unasked,
         Classify: unasked,
+        Preempt: unasked,
         Drain: unasked,
         Unload: unasked,
         Status: unasked,

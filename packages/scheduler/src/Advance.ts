@@ -1,6 +1,6 @@
 /**
  * The decisions that are made anew for those who wait whenever something changed: places first, of all models, so that no idle replica
- * is evicted that would be used, then loads. What is kept loaded comes then: it has time. Who was not used for as long as it is kept is
+ * is evicted that would be used, then loads, then slots that others have too many of. What is kept loaded comes then: it has time. Who was not used for as long as it is kept is
  * let go, and who has files that were replaced is renewed. What may be asked for comes last.
  *
  * Where a load is to be had for some of those who wait, the most urgent tier is first, then the tenant on whom the least time of loads
@@ -23,6 +23,7 @@ import { startLoad } from "./Loading.ts"
 import * as Moving from "./Moving.ts"
 import { retryAfterSeconds } from "./Outlook.ts"
 import { isParticular, queryOf, refusal, refuse } from "./Placing.ts"
+import { preempt } from "./Preempting.ts"
 import * as Preload from "./Preload.ts"
 import * as Queue from "./Queue.ts"
 import { reasonText } from "./ReasonText.ts"
@@ -91,7 +92,8 @@ const roomOf = ({ queue, view }: SchedulerState): number => FleetIndex.indexOf(v
 const noted = (state: SchedulerState): SchedulerState => ({
   ...state,
   view: FleetChange.settled(state.view),
-  stalled: HashMap.removeMany(state.stalled, state.view.moved)
+  stalled: HashMap.removeMany(state.stalled, state.view.moved),
+  content: HashMap.removeMany(state.content, state.view.moved)
 })
 
 const stalledOf = ({ queue, stalled }: SchedulerState, model: ModelId, now: number) => {
@@ -104,15 +106,19 @@ const stalledOf = ({ queue, stalled }: SchedulerState, model: ModelId, now: numb
 const serveWaiting = (before: SchedulerState, now: number): Step => {
   const state = noted(before)
   if (state.queue.size === 0) {
-    return { state: { ...state, stalled: HashMap.empty(), wakeAt: Number.POSITIVE_INFINITY }, commands: [] }
+    return {
+      state: { ...state, stalled: HashMap.empty(), content: HashMap.empty(), wakeAt: Number.POSITIVE_INFINITY },
+      commands: []
+    }
   }
   const { queue, expired } = Queue.expire(state.queue, now)
   const commands: Array<Command> = []
   for (const waiting of expired) commands.push(...refuse(waiting.ticket, waiting, timeout(state, waiting, now), now))
   const placed = place({ ...state, queue }, now)
   const loading = load(placed.state, now)
-  commands.push(...placed.commands, ...loading.commands)
-  return { state: noted(loading.state), commands }
+  const preempting = preempt(noted(loading.state), now)
+  commands.push(...placed.commands, ...loading.commands, ...preempting.commands)
+  return { state: preempting.state, commands }
 }
 
 /** Gives free slots to those who wait for them. */

@@ -145,13 +145,25 @@ const tooFew = (
   )
 }
 
-/** `waiting`: how many requests wait for a model now. Devices are listed in the order of their ids. */
+/** How many slots would be given up now to a tenant that has none. */
+const yieldingText = (slots: number): string =>
+  slots === 0
+    ? ""
+    : slots === 1
+      ? "; one slot would be given up to a tenant that has none"
+      : `; ${slots} slots would be given up to a tenant that has none`
+
+/**
+ * `waiting`: how many requests wait for a model now; `yielding`: how many of this one's slots would be given up to a tenant that has none.
+ * Devices are listed in the order of their ids.
+ */
 export const explain = (
   view: FleetView.FleetView,
   spec: ModelSpec,
   waiting: (model: ModelId) => number,
   now: number,
-  options: SchedulerOptions
+  options: SchedulerOptions,
+  yielding = 0
 ): Explanation => {
   const wanted = (model: ModelId) => waiting(model) > 0
   const query: Decide.Query = { spec, not: [], since: now, deadline: Number.POSITIVE_INFINITY, wanted }
@@ -192,6 +204,6 @@ export const explain = (
       return [new DeviceVerdict({ device, ...said, waitingHelps })]
     }),
     waiting: waiting(spec.id),
-    summary: `${spec.id} ${sentence(view, spec, decision, plan)}`
+    summary: `${spec.id} ${sentence(view, spec, decision, plan)}${decision._tag === "Wait" ? yieldingText(yielding) : ""}`
   })
 }

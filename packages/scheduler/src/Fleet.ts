@@ -14,7 +14,7 @@ import type {
   ReservationConflict,
   ReservationNotFound
 } from "@helixflow/schema/Errors"
-import type { Bytes, DeviceId, ReplicaId, ReservationId } from "@helixflow/schema/Ids"
+import type { Bytes, DeviceId, ReplicaId, RequestId, ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaPart, ReplicaStatus } from "@helixflow/schema/Model"
 import { Context, type Effect } from "effect"
 import type { ClaimRequest } from "./Ledger.ts"
@@ -65,6 +65,8 @@ export class Fleet extends Context.Tag("@helixflow/scheduler/Fleet")<
     readonly startReplica: (start: StartReplica) => Effect.Effect<ReplicaStatus, LoadFailed | ModelReplaced>
     /** Lets the streams of a replica end here, to be continued on another of its model. It takes no more. */
     readonly handOver: (replica: ReplicaId) => Effect.Effect<void>
+    /** `ModelActor.Preempt`. */
+    readonly preempt: (replica: ReplicaId, request: RequestId) => Effect.Effect<boolean>
     /** Ends a replica; succeeds when its process is gone and its memory free. Stopping what is gone succeeds. */
     readonly stopReplica: (replica: ReplicaId) => Effect.Effect<void>
   }

@@ -4,7 +4,7 @@
  */
 import type { Device, DeviceStatus } from "@helixflow/schema/Device"
 import { type ActorUnreachable, LoadFailed } from "@helixflow/schema/Errors"
-import { type DeviceId, Millis, type ReplicaId } from "@helixflow/schema/Ids"
+import { type DeviceId, Millis, type ReplicaId, type RequestId } from "@helixflow/schema/Ids"
 import { type ModelSpec, partsOf, type ReplicaState, ReplicaStatus } from "@helixflow/schema/Model"
 import { Clock, Effect } from "effect"
 import type { Fleet, StartReplica } from "./Fleet.ts"
@@ -21,6 +21,8 @@ export interface MemoryFleetOptions {
   readonly onStart?: (start: StartReplica) => Effect.Effect<void, LoadFailed>
   /** Runs when a replica is to hand its requests over. */
   readonly onHandOver?: (replica: ReplicaId) => Effect.Effect<void>
+  /** Runs when a request is asked to give its place up: whether it does. By default nobody does. */
+  readonly onPreempt?: (replica: ReplicaId, request: RequestId) => Effect.Effect<boolean>
   readonly onStop?: (replica: ReplicaId) => Effect.Effect<void>
   /** What the fleet would tell its scheduler. */
   readonly tell?: (news: {
@@ -132,6 +134,7 @@ export const make = (
         return yield* become(status, "ready", pids)
       }),
     handOver: (replica) => options.onHandOver?.(replica) ?? Effect.void,
+    preempt: (replica, request) => options.onPreempt?.(replica, request) ?? Effect.succeed(false),
     stopReplica: (replica) =>
       Effect.gen(function* () {
         if (options.onStop !== undefined) yield* options.onStop(replica)

@@ -6,7 +6,16 @@ import type { ReplicaStatus } from "@helixflow/schema/Model"
 import { HashMap } from "effect"
 import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
-import { type Command, emit, millis, type SchedulerState, type Slot, type Step, slotOf } from "./SchedulerState.ts"
+import {
+  type Command,
+  emit,
+  millis,
+  type SchedulerState,
+  type Slot,
+  type Step,
+  slotOf,
+  withSlot
+} from "./SchedulerState.ts"
 
 /** News from the fleet. The caller lets the scheduler `advance`. */
 export const observe = (
@@ -85,12 +94,13 @@ const adopt = (state: SchedulerState, id: ReplicaId, now: number): SchedulerStat
       phase: "held",
       since: now,
       caller: anonymous,
-      charged: 0
+      charged: 0,
+      yieldsAt: Number.POSITIVE_INFINITY,
+      past: null
     }
     current = {
-      ...current,
+      ...withSlot(current, slot),
       view: FleetChange.takeSlot(current.view, id, 1, now),
-      slots: HashMap.set(current.slots, slot.claim, slot),
       heldBy: HashMap.set(current.heldBy, request, slot.claim)
     }
   }

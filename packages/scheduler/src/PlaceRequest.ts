@@ -26,6 +26,8 @@ export interface PlaceRequest {
   readonly prefer?: ReplicaId | undefined
   /** The only revision of the model that it can go on with. */
   readonly revision?: string | undefined
+  readonly preemptible?: boolean | undefined
+  readonly resumes?: RequestId | undefined
 }
 
 type Restore = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
@@ -154,7 +156,7 @@ export const make = (cell: SchedulerCell) => {
 
   const place = (asked: PlaceRequest, since: number, restore: Restore): Effect.Effect<Placement, Refusal> => {
     const { affinity = null, caller = anonymous, model, not, request, timeoutMillis } = asked
-    const { prefer = null, revision = null } = asked
+    const { preemptible = false, prefer = null, resumes = null, revision = null } = asked
     const deadline = since + timeoutMillis
     const before = underway.get(request)
     if (before !== undefined) {
@@ -167,7 +169,8 @@ export const make = (cell: SchedulerCell) => {
     const done = Deferred.unsafeMake<void>(FiberId.none)
     underway.set(request, done)
     const first = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const arrival = { request, model, caller, not, since, deadline, affinity, prefer, revision }
+      const own = { request, model, caller, not, since, deadline }
+      const arrival = { ...own, affinity, prefer, revision, preemptible, resumes }
       return follow(arrival, Placing.arrive(cell.state(), arrival, now), restore)
     })
     return cell.refreshModels.pipe(

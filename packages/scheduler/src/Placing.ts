@@ -7,9 +7,9 @@ import {
   ShuttingDown,
   TenantQueueFull
 } from "@helixflow/schema/Errors"
-import type { ModelId } from "@helixflow/schema/Ids"
+import type { ModelId, RequestId } from "@helixflow/schema/Ids"
 import type { ModelSpec } from "@helixflow/schema/Model"
-import { HashMap } from "effect"
+import { HashMap, Option } from "effect"
 import * as Decide from "./Decide.ts"
 import * as FairShare from "./FairShare.ts"
 import * as FleetChange from "./FleetChange.ts"
@@ -87,6 +87,7 @@ const overloaded = (
 export const arrive = (state: SchedulerState, arrival: Queue.Arrival, now: number): Arrived => {
   const ticket = state.nextTicket
   const { affinity = null, caller, deadline, model, not, prefer = null, request, revision = null } = arrival
+  const { preemptible = false, resumes = null } = arrival
   const timeoutMillis = Math.max(0, deadline - now)
   const arrived = emit({
     _tag: "Arrived",
@@ -98,26 +99,44 @@ export const arrive = (state: SchedulerState, arrival: Queue.Arrival, now: numbe
     timeoutMillis,
     ...(affinity !== null && { affinity }),
     ...(revision !== null && { revision }),
-    ...(prefer !== null && { prefer })
+    ...(prefer !== null && { prefer }),
+    ...(preemptible && { preemptible }),
+    ...(resumes !== null && { resumes })
   })
-  const known = FleetView.model(state.view, model) !== undefined
-  const asked = known
+  // who goes on was counted when it came
+  const isNew = resumes === null && FleetView.model(state.view, model) !== undefined
+  const asked = isNew
     ? Preload.learn({ ...state, view: FleetChange.asked(state.view, model, now) }, arrival, now)
     : state
-  const joined = join({ ...asked, nextTicket: ticket + 1 }, arrival, ticket, "new", now)
+  const past = resumes === null ? null : pastOf(state, arrival, resumes, now)
+  const paused = resumes === null ? state.paused : HashMap.remove(state.paused, resumes)
+  const comes = resumes === null ? "new" : "returning"
+  const joined = join({ ...asked, paused, nextTicket: ticket + 1 }, { ...arrival, past }, ticket, comes, now)
   return { ...joined, commands: [arrived, ...joined.commands] }
 }
+
+/** What is known of a request that was preempted. A scheduler that has begun since knows nothing, and has charged nothing for it. */
+const pastOf = (state: SchedulerState, { caller, model }: Queue.Arrival, name: RequestId, now: number): Queue.Past =>
+  Option.getOrElse(HashMap.get(state.paused, name), () => ({
+    model,
+    caller,
+    times: 1,
+    heldMillis: 0,
+    charged: 0,
+    cost: 0,
+    at: now
+  }))
 
 /** The slot that was granted could not be had: its replica is passed over a while, the request has its old turn again. */
 export const returnToQueue = (state: SchedulerState, arrival: Queue.Arrival, grant: Grant, now: number): Arrived => {
   const heldUntil = now + state.options.hold
   const view = FleetChange.updateReplica(state.view, grant.slot.replica, () => ({ heldUntil }))
-  return join({ ...state, view }, arrival, grant.ticket, "returning", now)
+  return join({ ...state, view }, { ...arrival, past: grant.slot.past }, grant.ticket, "returning", now)
 }
 
 const join = (
   state: SchedulerState,
-  arrival: Queue.Arrival,
+  arrival: Omit<Queue.Waiting, "ticket">,
   ticket: number,
   comes: "new" | "returning",
   now: number
@@ -134,7 +153,7 @@ const join = (
   if (Queue.lane(state.queue, model).length === 0) {
     const decision = Decide.attempt(state.view, queryOf(state, spec, arrival), now, state.options)
     if (decision._tag === "Placed") {
-      const { charged, queue } = Queue.charge(state.queue, model, arrival.caller, now)
+      const { charged, queue } = Queue.charge(state.queue, arrival, now)
       const { state: assigned, slot } = assign({ ...state, queue }, arrival, decision.replica, charged, now)
       return { state: assigned, answer: { _tag: "Grant", ticket, slot, cold: false }, commands: [] }
     }
@@ -154,7 +173,10 @@ const join = (
     answer: { _tag: "Queued", ticket },
     commands: [emit({ _tag: "Queued", at: millis(now), request, model, position })]
   })
-  if (comes === "returning") return queued(Queue.restore(state.queue, waiting), 0)
+  if (comes === "returning") {
+    const restored = Queue.restore(state.queue, waiting)
+    return queued(restored, Queue.position(restored, waiting, now))
+  }
   const offered = Queue.offer(state.queue, waiting, now)
   if (offered._tag === "Full") return refused(overloaded(state, arrival, offered, now))
   const joined = queued(offered.queue, offered.position)
@@ -170,10 +192,15 @@ export const withdraw = (
   { model, request }: Pick<Queue.Arrival, "model" | "request">,
   ticket: number,
   now: number
-): Step => ({
-  state: { ...state, queue: Queue.remove(state.queue, model, ticket) },
-  commands: [emit({ _tag: "Withdrawn", at: millis(now), request })]
-})
+): Step => {
+  const past = Queue.lane(state.queue, model).find((waiting) => waiting.ticket === ticket)?.past ?? null
+  const queue = Queue.remove(state.queue, model, ticket)
+  return {
+    // it has cost what it has cost
+    state: { ...state, queue: past === null ? queue : Queue.settlePast(queue, past) },
+    commands: [emit({ _tag: "Withdrawn", at: millis(now), request })]
+  }
+}
 
 /**
  * Fails those who wait for a model that has just failed to load, unless a replica is there or a device is left that may still take

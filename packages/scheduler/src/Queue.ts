@@ -2,15 +2,16 @@
  * Requests that wait for a place: one bounded lane per model, the lanes served in turn.
  *
  * Within a lane, the service tier comes first (`priority`, `default`, `flex`); then the tenant that was served least (`FairShare`); then
- * who came first. Each `aging` in which nobody of a tenant's tier was served lifts those of its requests by a tier that waited as long:
+ * who was preempted, to go on; then who came first. Each `aging` in which nobody of a tenant's tier was served lifts those of its requests by a tier that waited as long:
  * not waiting alone, or whoever floods would soon be ahead of everybody. A lane that is full makes room for a tenant that has
- * less waiting than another: the newest request of the one that has most is displaced.
+ * less waiting than another: the newest request of the one that has most is displaced. Who was preempted has been in before, and is neither
+ * refused nor displaced.
  *
  * Invariants, checked by property tests:
- * - a lane never holds more than `limit`, a tenant never more than `tenantLimit` over all lanes;
+ * - a lane never holds more than `limit`, a tenant never more than `tenantLimit` over all lanes, but for those who were in before;
  * - what is offered is in the queue until it is served, refused, displaced, removed or expired, exactly one of them;
  * - nothing is served at or after its deadline, provided `expire` ran at that instant;
- * - requests of one tenant and one tier that could be served are served in the order they came;
+ * - requests of one tenant and one tier that could be served are served in the order they came, after those that were preempted;
  * - a lane that could be served is served at least once while any other is served twice;
  * - nobody waits for ever while its lane is served, whatever the others do.
  */
@@ -35,11 +36,33 @@ export interface Arrival {
   readonly prefer?: ReplicaId | null
   /** The only revision of the model that it can go on with. */
   readonly revision?: string | null
+  /** Whether it can give its place up and go on later. */
+  readonly preemptible?: boolean
+  /** What it was called when it did. */
+  readonly resumes?: RequestId | null
+}
+
+/** A request that was preempted, as it was then. */
+export interface Past {
+  readonly model: ModelId
+  readonly caller: Caller
+  /** How often it has been preempted. */
+  readonly times: number
+  /** Milliseconds that it has had places, all together. */
+  readonly heldMillis: number
+  /** What its tenant was charged for it, and what it has cost until then, in weighted tokens. It is charged once. */
+  readonly charged: number
+  readonly cost: number
+  /** When it was preempted last, milliseconds since the epoch. */
+  readonly at: number
 }
 
 export interface Waiting extends Arrival {
   /** Names the wait; grows with arrival, so that one who returns takes its old place in the lane. */
   readonly ticket: number
+  readonly past?: Past | null
+  /** Somebody was preempted for it: it goes first. */
+  readonly promised?: boolean
 }
 
 export interface QueueLimits {
@@ -152,7 +175,8 @@ const without = (queue: Queue, gone: Waiting): Queue =>
     -1
   )
 
-const ranks: Record<ServiceTier, number> = { priority: 0, default: 1, flex: 2 }
+/** Lower is more urgent. */
+export const ranks: Record<ServiceTier, number> = { priority: 0, default: 1, flex: 2 }
 
 /** The tier that counts, lower is better: who waits long enough is as urgent as anybody. */
 const rankOf = ({ limits }: Queue, shares: FairShare.FairShare, { caller, since }: Waiting, now: number): number => {
@@ -181,6 +205,8 @@ export const restore = (queue: Queue, waiting: Waiting): Queue => {
   }
 }
 
+const isResuming = ({ past = null }: Waiting): boolean => past !== null
+
 /** The newest request of the tenant that has most in the lane, if that is more than this tenant would have. */
 const displaceable = (members: ReadonlyArray<Waiting>, { tenant }: Caller): Waiting | undefined => {
   const counts = new Map<string, number>()
@@ -188,6 +214,7 @@ const displaceable = (members: ReadonlyArray<Waiting>, { tenant }: Caller): Wait
   let most = (counts.get(tenant) ?? 0) + 1
   let found: Waiting | undefined
   for (const member of members) {
+    if (isResuming(member)) continue
     const held = counts.get(member.caller.tenant) ?? 0
     // of the same tenant a later member is newer
     if (held > most || (held === most && found?.caller.tenant === member.caller.tenant)) {
@@ -240,8 +267,9 @@ export const expire = (
   return { queue: { ...current, nextDeadline }, expired }
 }
 
-interface Ranked {
+export interface Ranked {
   readonly waiting: Waiting
+  /** The tier that counts. */
   readonly rank: number
   /** What its tenant's counter will be when its turn comes. */
   readonly tag: number
@@ -250,7 +278,14 @@ interface Ranked {
 }
 
 const inOrder = (a: Ranked, b: Ranked): number =>
-  a.rank - b.rank || a.tag - b.tag || a.servedAt - b.servedAt || a.waiting.ticket - b.waiting.ticket
+  Number(b.waiting.promised ?? false) - Number(a.waiting.promised ?? false) ||
+  a.rank - b.rank ||
+  a.tag - b.tag ||
+  a.servedAt - b.servedAt ||
+  byTurn(a.waiting, b.waiting)
+
+/** Of one tenant. */
+const byTurn = (a: Waiting, b: Waiting): number => Number(isResuming(b)) - Number(isResuming(a)) || a.ticket - b.ticket
 
 const none: ReadonlySet<number> = new Set()
 
@@ -281,37 +316,60 @@ export const urgency = (
   return first && { rank: rankOf(queue, share(queue, model), first, now), caller: first.caller }
 }
 
-/** How many would be served before it if nothing changed, each at its usual cost. */
-export const position = (queue: Queue, waiting: Waiting, now: number): number => {
-  const shares = share(queue, waiting.model)
+/** Who waits for a model, in the order in which they would be served if nothing changed, each at its usual cost. */
+export const order = (queue: Queue, model: ModelId, now: number): ReadonlyArray<Ranked> => {
+  const shares = share(queue, model)
   const tags = new Map<string, number>()
-  const ranked = lane(queue, waiting.model)
-    .map((other) => ({ waiting: other, rank: rankOf(queue, shares, other, now) }))
-    .sort((a, b) => a.rank - b.rank || a.waiting.ticket - b.waiting.ticket)
+  return lane(queue, model)
+    .map((waiting) => ({ waiting, rank: rankOf(queue, shares, waiting, now) }))
+    .sort((a, b) => a.rank - b.rank || byTurn(a.waiting, b.waiting))
     .map((member): Ranked => {
       const { tenant, weight } = member.waiting.caller
       const tag = tags.get(tenant) ?? FairShare.counter(shares, tenant)
       tags.set(tenant, tag + FairShare.estimate(shares, tenant) / weight)
       return { ...member, tag, servedAt: FairShare.lastServedAt(shares, tenant) }
     })
-  const own = ranked.find((member) => member.waiting.ticket === waiting.ticket)
-  return own === undefined ? 0 : ranked.filter((member) => inOrder(member, own) < 0).length
+    .sort(inOrder)
 }
 
-/** The request gets a place: its tenant is charged what it probably costs. */
+/** How many would be served before it. */
+export const position = (queue: Queue, { model, ticket }: Waiting, now: number): number =>
+  Math.max(
+    0,
+    order(queue, model, now).findIndex(({ waiting }) => waiting.ticket === ticket)
+  )
+
+/** The request gets a place: its tenant is charged what it probably costs, unless it was charged before it was preempted. */
 export const charge = (
   queue: Queue,
-  model: ModelId,
-  caller: Caller,
+  { caller, model, past = null }: Pick<Waiting, "caller" | "model" | "past">,
   now: number
 ): { readonly queue: Queue; readonly charged: number } => {
   const { tenant } = caller
   const before = share(queue, model)
   // nobody waits: what a lift would have done on arrival
   const lifted = lane(queue, model).length === 0 ? FairShare.lift(before, caller, []) : before
-  const charged = FairShare.estimate(lifted, tenant)
-  return { charged, queue: setShare(queue, model, FairShare.charge(lifted, caller, charged, now)) }
+  const expected = FairShare.estimate(lifted, tenant)
+  const due = past === null ? expected : 0
+  const charged = past?.charged ?? expected
+  return { charged, queue: setShare(queue, model, FairShare.charge(lifted, caller, due, now)) }
 }
+
+/** A request was preempted that was charged less than it has cost: its tenant pays the rest now. */
+export const topUp = (queue: Queue, { caller, charged, cost, model }: Past): Queue =>
+  cost <= charged ? queue : setShare(queue, model, FairShare.refund(share(queue, model), caller, charged - cost))
+
+/** A request that was preempted does not go on. */
+export const settlePast = (queue: Queue, { caller, charged, cost, model }: Past): Queue =>
+  settle(queue, model, caller, charged, cost)
+
+/** Waits for what somebody gives up for it. */
+export const promise = (queue: Queue, model: ModelId, tickets: ReadonlySet<number>): Queue =>
+  setLane(
+    queue,
+    model,
+    lane(queue, model).map((waiting) => (tickets.has(waiting.ticket) ? { ...waiting, promised: true } : waiting))
+  )
 
 /** What a charge became: `actual` is null for a place that was not used. */
 export const settle = (queue: Queue, model: ModelId, caller: Caller, charged: number, actual: number | null): Queue =>
@@ -353,7 +411,7 @@ export const serve = <S>(
       for (;;) {
         const waiting = next(current, model, now, passed)
         if (waiting === undefined) break
-        const charged = FairShare.estimate(share(current, model), waiting.caller.tenant)
+        const charged = waiting.past?.charged ?? FairShare.estimate(share(current, model), waiting.caller.tenant)
         const attempted = attempt(state, waiting, charged)
         state = attempted.state
         if (attempted.outcome === "blocked") break
@@ -361,7 +419,7 @@ export const serve = <S>(
           passed = new Set(passed).add(waiting.ticket)
           continue
         }
-        if (attempted.outcome === "served") current = charge(current, model, waiting.caller, now).queue
+        if (attempted.outcome === "served") current = charge(current, waiting, now).queue
         current = turned(without(current, waiting), model)
         still.push(model)
         break

@@ -4,7 +4,8 @@
  *
  * What the log says of the world stays as it was: when requests came, how long their places were held, when clients left, how long
  * each load took and whether it failed, which workers died and came back, what an operator had evicted, and what models were found to
- * take. A request that never had a place is given the mean of its model's, or of all. What the log does not know it cannot change: places
+ * take. A request that was preempted is one, and has its places for as long as they were held together: whether it is preempted is
+ * decided anew. A request that never had a place is given the mean of its model's, or of all. What the log does not know it cannot change: places
  * are held as long on a faster device.
  */
 import { Device } from "@helixflow/schema/Device"
@@ -19,7 +20,9 @@ import type { Arrival, Incident, LoadCourse, World } from "./World.ts"
 export const FleetKnown = Schema.TaggedStruct("FleetKnown", {
   at: Millis,
   devices: Schema.Array(Device),
-  models: Schema.Array(ModelSpec)
+  models: Schema.Array(ModelSpec),
+  /** How long a request kept its place before it was preempted; null: none was. Absent in logs from before there was such a thing. */
+  quantum: Schema.optional(Schema.NullOr(Millis))
 })
 export type FleetKnown = typeof FleetKnown.Type
 
@@ -34,6 +37,11 @@ const unknownMillis = 1000
 
 const mean = (values: ReadonlyArray<number>): number | undefined =>
   values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length
+
+const sum = (one: Arrival["served"], other: Arrival["served"]): Arrival["served"] =>
+  one === undefined || other === undefined
+    ? (one ?? other)
+    : { input: one.input + other.input, output: one.output + other.output }
 
 const append = <K, V>(map: Map<K, Array<V>>, key: K, value: V): void => {
   const values = map.get(key)
@@ -53,6 +61,8 @@ interface Known {
   readonly loads: ReadonlyMap<string, ReadonlyArray<LoadCourse>>
   /** Whether something was loaded ahead of requests. */
   readonly preload: boolean
+  /** As in the scheduler's options. */
+  readonly quantum: number
   /** Events that the log lacks. */
   readonly lost: number
 }
@@ -68,8 +78,13 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
   const placed = new Map<RequestId, { readonly at: number; readonly replica: ReplicaId; readonly model: ModelId }>()
   const ends = new Map<
     RequestId,
-    { readonly hold: number; readonly order: number; readonly served: Arrival["served"] }
+    { readonly model: ModelId; readonly hold: number; readonly order: number; readonly served: Arrival["served"] }
   >()
+  /** What requests were first called that were preempted, by what they are called since. */
+  const names = new Map<RequestId, RequestId>()
+  const nameOf = (request: RequestId) => names.get(request) ?? request
+  const known = new Set<RequestId>()
+  let quantum = Number.POSITIVE_INFINITY
   const left = new Map<RequestId, number>()
   let preload = false
   const holds = new Map<ModelId, Array<number>>()
@@ -89,12 +104,18 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
       case "FleetKnown":
         for (const device of entry.devices) devices.set(device.id, device)
         for (const model of entry.models) models.set(model.id, model)
+        quantum = entry.quantum ?? Number.POSITIVE_INFINITY
         break
-      case "Arrived":
-        arrivals.push({ order, event: entry })
+      case "Arrived": {
+        const first = entry.resumes && nameOf(entry.resumes)
+        // what an older file has of it is not known
+        if (first !== undefined && known.has(first)) names.set(entry.request, first)
+        else arrivals.push({ order, event: entry })
+        known.add(entry.request)
         break
+      }
       case "Withdrawn":
-        left.set(entry.request, entry.at)
+        left.set(nameOf(entry.request), entry.at)
         break
       case "Placed": {
         const { model, replica, request } = entry.placement
@@ -107,9 +128,9 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         const request = RequestId.make(entry.reservation, { disableValidation: true })
         const was = placed.get(request)
         if (was === undefined) break
-        const hold = entry.at - was.at
-        ends.set(request, { hold, order, served: entry.served })
-        append(holds, was.model, hold)
+        const before = ends.get(nameOf(request))
+        const hold = entry.at - was.at + (before?.hold ?? 0)
+        ends.set(nameOf(request), { model: was.model, hold, order, served: sum(before?.served, entry.served) })
         placed.delete(request)
         const still = (active.get(was.replica) ?? 1) - 1
         active.set(was.replica, still)
@@ -150,21 +171,25 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         lost += entry.count
         break
       case "Queued":
+      case "Preempted":
       case "Rejected":
       case "Evicted":
         break
     }
   }
+  for (const { hold, model } of ends.values()) append(holds, model, hold)
   const usual = mean([...holds.values()].flat()) ?? unknownMillis
+  const usualOf = (model: ModelId) => mean(holds.get(model) ?? []) ?? usual
   return {
     devices,
     models,
     loads,
     preload,
+    quantum,
     lost,
     incidents,
     arrivals: arrivals.map(({ order, event }): Arrival => {
-      const { affinity, at, caller, model, not, prefer, request, timeoutMillis } = event
+      const { affinity, at, caller, model, not, preemptible = false, prefer, request, timeoutMillis } = event
       const end = ends.get(request)
       const leftAt = left.get(request)
       return {
@@ -176,8 +201,10 @@ export const read = (entries: ReadonlyArray<LogEntry>): Known => {
         not,
         affinity,
         prefer,
+        preemptible,
         timeoutMillis,
-        holdMillis: end?.hold ?? mean(holds.get(model) ?? []) ?? usual,
+        // who left to go on with it later would have had a place for longer than it had
+        holdMillis: end === undefined ? usualOf(model) : end.hold + (leftAt === undefined ? 0 : usualOf(model)),
         served: end?.served,
         leavesAfter: leftAt === undefined ? Number.POSITIVE_INFINITY : leftAt - at,
         ...(end !== undefined && { endOrder: end.order })

@@ -11,6 +11,7 @@ import * as Forecast from "./Forecast.ts"
 import * as News from "./News.ts"
 import * as Outlook from "./Outlook.ts"
 import * as PlaceRequest from "./PlaceRequest.ts"
+import * as Preempting from "./Preempting.ts"
 import * as Queue from "./Queue.ts"
 import * as SchedulerCell from "./SchedulerCell.ts"
 import { defaults, type SchedulerOptions } from "./SchedulerOptions.ts"
@@ -123,7 +124,9 @@ export const make = Effect.fnUntraced(function* (
       const { queue, view } = cell.state()
       const spec = FleetView.model(view, model)
       if (spec === undefined) return yield* new ModelNotFound({ model })
-      return explain(view, spec, (model) => Queue.lane(queue, model).length, yield* Clock.currentTimeMillis, options)
+      const now = yield* Clock.currentTimeMillis
+      const yielding = Preempting.yielding(cell.state(), model, now)
+      return explain(view, spec, (model) => Queue.lane(queue, model).length, now, options, yielding)
     }),
     View: Effect.fn("SchedulerActor.View")(function* () {
       yield* cell.refreshModels

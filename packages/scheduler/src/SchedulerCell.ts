@@ -28,6 +28,7 @@ import * as FleetView from "./FleetView.ts"
 import * as Loading from "./Loading.ts"
 import * as LoadJob from "./LoadJob.ts"
 import * as Placing from "./Placing.ts"
+import * as Preempting from "./Preempting.ts"
 import type * as Queue from "./Queue.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
 import type { Command, Grant, LoadPlan, Refusal, SchedulerState, Step } from "./SchedulerState.ts"
@@ -126,6 +127,9 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       case "GiveBack":
         fork(giveBack(command.slot.claim))
         break
+      case "Preempt":
+        fork(preempt(command.slot))
+        break
       case "Emit":
         events.unsafeOffer({ number: emitted++, event: command.event })
     }
@@ -192,6 +196,11 @@ export const make = Effect.fnUntraced(function* (options: SchedulerOptions) {
       )
       return releaseThen(slot.device, claim, free)
     }).pipe(Effect.uninterruptible)
+
+  const preempt = ({ claim, replica, request }: State.Slot): Effect.Effect<void> =>
+    Effect.flatMap(fleet.preempt(replica, request), (gives) =>
+      gives ? Effect.void : settle((now) => Preempting.kept(state, claim, now))
+    )
 
   const drained = (replica: ReplicaId): void => {
     const waiting = draining.get(replica)

@@ -7,6 +7,10 @@ export interface SchedulerOptions {
   readonly tenantQueueLimit: number
   /** How much waiting lifts a request by one service tier. */
   readonly aging: number
+  /** How long a request keeps its place at least before it may be preempted for a tenant that has less. `Infinity`: it is never. */
+  readonly quantum: number
+  /** How often a request is preempted at most. */
+  readonly preemptions: number
   /** How long a promise of memory stands before it is committed. */
   readonly reservationTtl: number
   /** How long a replica may take to become ready. */
@@ -46,6 +50,8 @@ export const defaults: SchedulerOptions = {
   queueLimit: 512,
   tenantQueueLimit: 256,
   aging: 15_000,
+  quantum: 500,
+  preemptions: 100,
   reservationTtl: 30_000,
   loadTimeout: 600_000,
   drainTimeout: 300_000,

@@ -1,7 +1,8 @@
 /**
  * The scheduler as a state machine: every step is `(state, what happened, now) -> (next state, commands)`. The actor around it
  * carries the commands out and reports back with further steps; nothing here waits, fails or knows of fibers. The steps are in
- * `Slots.ts` (a placement's life), `Placing.ts` (arrivals), `Advance.ts` (those who wait), `Loading.ts` (replicas) and `News.ts` (what the fleet says).
+ * `Slots.ts` (a placement's life), `Placing.ts` (arrivals), `Advance.ts` (those who wait), `Preempting.ts` (those who make way for them),
+ * `Loading.ts` (replicas) and `News.ts` (what the fleet says).
  *
  * Invariants, checked by the actor's property tests:
  * - a slot that is given is in `slots` until its claim is released, and counts in its replica's `taken`;
@@ -31,7 +32,7 @@ import {
 } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaPart } from "@helixflow/schema/Model"
 import type { LoadCause, SchedulerEvent } from "@helixflow/schema/Scheduling"
-import { HashMap, Option } from "effect"
+import { HashMap, HashSet, Option } from "effect"
 import * as FairShare from "./FairShare.ts"
 import * as FleetChange from "./FleetChange.ts"
 import * as FleetView from "./FleetView.ts"
@@ -40,8 +41,8 @@ import * as Queue from "./Queue.ts"
 import type { SchedulerOptions } from "./SchedulerOptions.ts"
 
 /**
- * A slot of a replica, from the decision on. `binding`: the device is being asked for it; `held`: the request has it;
- * `releasing`: the device is being told that it is free.
+ * A slot of a replica, from the decision on. `binding`: the device is being asked for it; `held`: the request has it; `yielding`: it
+ * was asked to give it up; `releasing`: the device is being told that it is free.
  */
 export interface Slot {
   /** The claim in the device's ledger, within the replica's. Never the same twice, so a late release harms nobody. */
@@ -52,12 +53,16 @@ export interface Slot {
   /** The replica's own claim: another replica that has its name later has another one. */
   readonly within: ReservationId
   readonly device: DeviceId
-  readonly phase: "binding" | "held" | "releasing"
+  readonly phase: "binding" | "held" | "yielding" | "releasing"
   /** When it was given, milliseconds since the epoch. */
   readonly since: number
   readonly caller: Caller
   /** What its tenant was charged for it, in weighted tokens; see `FairShare`. */
   readonly charged: number
+  /** When the request may be preempted; `Infinity`: never. */
+  readonly yieldsAt: number
+  /** What it was before, if it was preempted. */
+  readonly past: Queue.Past | null
 }
 
 /** What is known of when models are asked for, and what was loaded ahead of it. */
@@ -126,6 +131,8 @@ export type Command =
   | { readonly _tag: "Stop"; readonly replica: ReplicaId }
   /** Release the slot's claim, then report it with `freed`. */
   | { readonly _tag: "GiveBack"; readonly slot: Slot }
+  /** Ask the request that has the slot to give it up, and report it with `kept` if it does not. */
+  | { readonly _tag: "Preempt"; readonly slot: Slot }
   | { readonly _tag: "Emit"; readonly event: SchedulerEvent }
 
 /** A lane that nothing could be done for. It is looked at again when one of these has changed, its model moved, or its time has come. */
@@ -137,18 +144,29 @@ export interface Stalled {
   readonly until: number
 }
 
+/** A lane that nobody has to make way for. It is looked at again when it has changed, its model moved, or its time has come. */
+export interface Content {
+  readonly lane: ReadonlyArray<Queue.Waiting>
+  readonly until: number
+}
+
 export interface SchedulerState {
   readonly options: SchedulerOptions
   readonly view: FleetView.FleetView
   readonly queue: Queue.Queue
   /** By claim. */
   readonly slots: HashMap.HashMap<ReservationId, Slot>
+  /** The claims of each model's slots. */
+  readonly slotsOf: HashMap.HashMap<ModelId, HashSet.HashSet<ReservationId>>
   /** The claim of the slot that a request was answered with and has not completed. */
   readonly heldBy: HashMap.HashMap<RequestId, ReservationId>
   /** Exponentially weighted mean of how long a model's slots are held, for an honest `retry-after`. */
   readonly holdMillis: HashMap.HashMap<ModelId, number>
   readonly ahead: Ahead
   readonly stalled: HashMap.HashMap<ModelId, Stalled>
+  readonly content: HashMap.HashMap<ModelId, Content>
+  /** Requests that were preempted and have not asked to go on yet. */
+  readonly paused: HashMap.HashMap<RequestId, Queue.Past>
   /** Tenants' shares of the time that loads take: a counter is milliseconds over the tenant's weight. */
   readonly loadShares: FairShare.FairShare
   /** When moves were looked for last that make room for a model that waits: for any, and for each, and what the index was then. */
@@ -175,11 +193,14 @@ export const empty = (options: SchedulerOptions, now: number): SchedulerState =>
   view: FleetView.empty,
   queue: Queue.empty({ limit: options.queueLimit, tenantLimit: options.tenantQueueLimit, aging: options.aging }),
   slots: HashMap.empty(),
+  slotsOf: HashMap.empty(),
   heldBy: HashMap.empty(),
   holdMillis: HashMap.empty(),
   movesSought: { at: 0, of: HashMap.empty() },
   ahead: { forecast: Forecast.empty, loads: [], loadedAt: HashMap.empty(), lookedAt: 0, lookAt: 0 },
   stalled: HashMap.empty(),
+  content: HashMap.empty(),
+  paused: HashMap.empty(),
   loadShares: FairShare.empty,
   incarnation: now.toString(36),
   nextTicket: 0,
@@ -215,6 +236,32 @@ export const learned = (
 
 export const slotOf = (state: SchedulerState, claim: ReservationId): Slot | undefined =>
   Option.getOrUndefined(HashMap.get(state.slots, claim))
+
+export const slotsOf = (state: SchedulerState, model: ModelId): ReadonlyArray<Slot> =>
+  Option.match(HashMap.get(state.slotsOf, model), {
+    onNone: () => [],
+    onSome: (claims) => Array.from(claims).flatMap((claim) => slotOf(state, claim) ?? [])
+  })
+
+/** With a slot that is new. */
+export const withSlot = (state: SchedulerState, slot: Slot): SchedulerState => ({
+  ...state,
+  slots: HashMap.set(state.slots, slot.claim, slot),
+  slotsOf: HashMap.modifyAt(state.slotsOf, slot.model, (claims) =>
+    Option.some(HashSet.add(Option.getOrElse(claims, HashSet.empty<ReservationId>), slot.claim))
+  )
+})
+
+export const withoutSlot = (state: SchedulerState, { claim, model }: Slot): SchedulerState => ({
+  ...state,
+  slots: HashMap.remove(state.slots, claim),
+  slotsOf: HashMap.modifyAt(state.slotsOf, model, (claims) =>
+    Option.filter(
+      Option.map(claims, (all) => HashSet.remove(all, claim)),
+      (all) => HashSet.size(all) > 0
+    )
+  )
+})
 
 /** The slot that a request was answered with and has not completed. */
 export const heldBy = (state: SchedulerState, request: RequestId): Slot | undefined => {

@@ -3,8 +3,10 @@
  * same every time. For trying a fleet out before it is bought, for replaying what was recorded, for measuring policies, and with `Trouble`
  * for looking for what goes wrong with the core when everything else does.
  *
- * What is idealised: models stay as they are, and places are not handed over. Without trouble messages take no time and nothing dies.
+ * What is idealised: models stay as they are, places are not handed over, and who was preempted goes on at no cost. Without trouble messages
+ * take no time and nothing dies.
  */
+import type { Served } from "@helixflow/schema/Caller"
 import { DeviceKind } from "@helixflow/schema/Device"
 import { Bytes, type DeviceId, type ReservationId } from "@helixflow/schema/Ids"
 import type { ModelSpec, ReplicaStatus } from "@helixflow/schema/Model"
@@ -13,6 +15,7 @@ import { HashMap } from "effect"
 import * as FleetView from "./FleetView.ts"
 import * as News from "./News.ts"
 import * as Placing from "./Placing.ts"
+import * as Preempting from "./Preempting.ts"
 import type * as Queue from "./Queue.ts"
 import * as State from "./SchedulerState.ts"
 import * as Slots from "./Slots.ts"
@@ -21,16 +24,29 @@ import { VirtualDevices } from "./VirtualDevices.ts"
 import { VirtualReplicas } from "./VirtualReplicas.ts"
 import type { Arrival, Course, Incident, Outcome, World } from "./World.ts"
 
+/** How long a request waits that was preempted. */
+const asLongAsItTakes = 2 ** 31 - 1
+
 /** How long a device that has changed waits for more to tell, milliseconds. */
 const gathering = 5
 
 /** A request that waits, or has a place. */
 interface Open {
   readonly arrival: Arrival
-  readonly asked: Queue.Arrival
+  asked: Queue.Arrival
+  ticket: number
   /** A device is being asked for its place. */
   binding: State.Grant | undefined
   placed: Placement | undefined
+  /** When it had its place. */
+  placedAt: number
+  /** Until its first place. */
+  waitedMillis: number | undefined
+  preempted: number
+  pausedMillis: number
+  /** What is left of what it is to keep places for, and of what they are used for. */
+  holdMillis: number
+  served: Served | undefined
 }
 
 export class VirtualFleet {
@@ -116,13 +132,30 @@ export class VirtualFleet {
   private arrives(arrival: Arrival): void {
     this.coming -= 1
     const { affinity = null, at, caller, model, not, prefer = null, request, timeoutMillis } = arrival
-    const asked = { request, model, caller, not, affinity, prefer, since: at, deadline: at + timeoutMillis }
-    const ticket = this.state.nextTicket
-    this.open.set(ticket, { arrival, asked, binding: undefined, placed: undefined })
-    if (Number.isFinite(arrival.leavesAfter)) {
-      this.core.at(at + arrival.leavesAfter, lastOrder, () => this.leaves(ticket))
+    const { holdMillis, preemptible = false, served } = arrival
+    const deadline = at + timeoutMillis
+    const asked = { request, model, caller, not, affinity, prefer, preemptible, since: at, deadline }
+    const none = { binding: undefined, placed: undefined, placedAt: 0, waitedMillis: undefined }
+    const open = {
+      arrival,
+      asked,
+      ticket: this.state.nextTicket,
+      ...none,
+      preempted: 0,
+      pausedMillis: 0,
+      holdMillis,
+      served
     }
-    this.answered(Placing.arrive(this.state, asked, this.core.now))
+    if (Number.isFinite(arrival.leavesAfter)) {
+      this.core.at(at + arrival.leavesAfter, lastOrder, () => this.leaves(open))
+    }
+    this.asks(open)
+  }
+
+  private asks(open: Open): void {
+    open.ticket = this.state.nextTicket
+    this.open.set(open.ticket, open)
+    this.answered(Placing.arrive(this.state, open.asked, this.core.now))
   }
 
   private answered({ answer, commands, state }: Placing.Arrived): void {
@@ -137,9 +170,9 @@ export class VirtualFleet {
   }
 
   /** Its client is gone, unless it has a place by then: then its coming back is an end of that. */
-  private leaves(ticket: number): void {
-    const open = this.open.get(ticket)
-    if (open === undefined || open.placed !== undefined) return
+  private leaves(open: Open): void {
+    const { ticket } = open
+    if (this.open.get(ticket) !== open || open.placed !== undefined) return
     this.end(ticket, { end: "left", refusal: undefined, retryAfterSeconds: undefined })
     if (open.binding !== undefined) this.giveBack(open.binding.slot.claim)
     else this.core.settle(Placing.withdraw(this.state, open.arrival, ticket, this.core.now))
@@ -172,6 +205,9 @@ export class VirtualFleet {
       case "GiveBack":
         this.lose(command.slot)
         return
+      case "Preempt":
+        this.preempt(command.slot)
+        return
       case "PhaseOut":
         return
       case "Emit":
@@ -184,8 +220,8 @@ export class VirtualFleet {
     const open = this.open.get(ticket)
     if (open === undefined) return
     this.open.delete(ticket)
-    const { arrival, placed } = open
-    const outcome = { arrival, placed, waitedMillis: placed?.queuedMillis ?? this.core.now - arrival.at, ...how }
+    const { arrival, pausedMillis, placed, preempted, waitedMillis = this.core.now - arrival.at } = open
+    const outcome = { arrival, placed, waitedMillis, preempted, pausedMillis, ...how }
     this.outcomes.push(outcome)
     const next = this.world.next?.(outcome, this.core.now)
     if (next !== undefined) this.expect(next)
@@ -216,16 +252,19 @@ export class VirtualFleet {
     const bound = Slots.bound(this.state, claim)
     if (bound === undefined) return false
     this.core.state = bound
-    const queuedMillis = Math.max(0, slot.since - open.arrival.at)
+    const queuedMillis = Math.max(0, slot.since - open.asked.since)
     const reservation = State.reservationOf(request)
     open.placed = new Placement(
       { request, model, replica, device, reservation, revision: "", cold, queuedMillis },
       { disableValidation: true }
     )
+    open.placedAt = this.core.now
+    if (open.waitedMillis === undefined) open.waitedMillis = queuedMillis
+    else open.pausedMillis += queuedMillis
     this.tickets.set(claim, ticket)
     this.events.push({ _tag: "Placed", at: State.millis(this.core.now), placement: open.placed })
     const order = open.arrival.endOrder ?? lastOrder - 1
-    this.core.at(this.core.now + open.arrival.holdMillis, order, () => this.complete(claim))
+    this.core.at(this.core.now + open.holdMillis, order, () => this.complete(claim))
     return true
   }
 
@@ -250,19 +289,58 @@ export class VirtualFleet {
     this.giveBack(claim)
   }
 
-  /** Its device is told that the slot is free; when it was, somebody else may have it. `ticket`: of whoever is done with it. */
+  /** The slot is given back. `ticket`: of whoever is done with it. */
   private giveBack(claim: ReservationId, ticket?: number): void {
-    const ending = Slots.releasing(this.state, claim)
-    if (ending === undefined) return
-    this.core.state = ending.state
-    const served = ticket === undefined ? undefined : this.open.get(ticket)?.arrival.served
-    this.tickets.delete(claim)
+    const slot = this.releasing(claim)
+    if (slot === undefined) return
+    const served = ticket === undefined ? undefined : this.open.get(ticket)?.served
     if (ticket !== undefined) this.end(ticket, { end: "completed", refusal: undefined, retryAfterSeconds: undefined })
+    this.release(slot, served)
+  }
+
+  /** As it was, if it is not given back yet. */
+  private releasing(claim: ReservationId): State.Slot | undefined {
+    const ending = Slots.releasing(this.state, claim)
+    if (ending === undefined) return undefined
+    this.core.state = ending.state
+    this.tickets.delete(claim)
+    return ending.slot
+  }
+
+  /** Its device is told that the slot is free; when it was, somebody else may have it. */
+  private release(slot: State.Slot, served: Served | undefined): void {
     this.core.after(this.world.trouble?.messageMillis() ?? 0, () => {
-      this.devices.release(ending.slot.device, claim, this.core.now)
-      this.core.settle(Slots.freed(this.state, ending.slot, served, this.core.now))
+      this.devices.release(slot.device, slot.claim, this.core.now)
+      this.core.settle(Slots.freed(this.state, slot, served, this.core.now))
       this.replicas.vacated()
     })
+  }
+
+  /** A request is to give its place up, and does unless it keeps it or has ended meanwhile; then it asks to go on. */
+  private preempt({ claim }: State.Slot): void {
+    this.core.after(this.world.trouble?.messageMillis() ?? 0, () => {
+      const open = this.open.get(this.tickets.get(claim) ?? Number.NaN)
+      if (open === undefined) return
+      if (this.world.trouble?.keeps() === true) this.core.settle(Preempting.kept(this.state, claim, this.core.now))
+      else this.yield(open, claim)
+    })
+  }
+
+  private yield(open: Open, claim: ReservationId): void {
+    const slot = this.releasing(claim)
+    if (slot === undefined) return
+    const { now } = this.core
+    const { asked, holdMillis, placedAt, served } = open
+    const ran = Math.min(holdMillis, now - placedAt)
+    const output = served === undefined ? 0 : Math.floor((served.output * ran) / holdMillis)
+    this.open.delete(open.ticket)
+    open.placed = undefined
+    open.preempted += 1
+    open.holdMillis = holdMillis - ran
+    open.served = served && { input: 0, output: served.output - output }
+    open.asked = { ...asked, since: now, deadline: now + asLongAsItTakes, resumes: asked.request }
+    this.release(slot, served && { input: served.input, output })
+    this.asks(open)
   }
 
   private changed(id: DeviceId): void {
@@ -312,8 +390,8 @@ export const run = (world: World): Course => {
   if (!HashMap.isEmpty(fleet.state.slots) || fleet.state.queue.size > 0) {
     throw new Error("a virtual fleet came to rest while somebody waited or held a place")
   }
-  const ended = fleet.outcomes.reduce((last, { arrival, waitedMillis, placed }) => {
-    return Math.max(last, arrival.at + waitedMillis + (placed === undefined ? 0 : arrival.holdMillis))
+  const ended = fleet.outcomes.reduce((last, { arrival, pausedMillis, placed, waitedMillis }) => {
+    return Math.max(last, arrival.at + waitedMillis + (placed === undefined ? 0 : pausedMillis + arrival.holdMillis))
   }, started)
   const { begun, evicted, failed } = fleet.replicas
   return {

@@ -20,10 +20,12 @@ export interface Arrival {
   readonly affinity?: string | undefined
   readonly prefer?: ReplicaId | undefined
   readonly timeoutMillis: number
-  /** How long it keeps its place once it has one. */
+  /** How long it keeps its place once it has one, or its places all together if it is preempted. */
   readonly holdMillis: number
   readonly served: Served | undefined
-  /** When its client leaves if it has no place yet; `Infinity`: never. */
+  /** Whether it may be preempted. What it goes on with costs nothing here. */
+  readonly preemptible?: boolean
+  /** When its client leaves if it has no place then; `Infinity`: never. */
   readonly leavesAfter: number
 }
 
@@ -62,6 +64,8 @@ export interface Trouble {
   readonly stopMillis: () => number
   /** When each copy of a piece of news arrives: late, twice, or after what is newer. */
   readonly newsMillis: () => ReadonlyArray<number>
+  /** Whether a request that is to give its place up keeps it, for want of something to go on with. */
+  readonly keeps: () => boolean
   /** When a worker dies that is ready now; undefined: it lives. */
   readonly deathOf: (replica: ReplicaId) => (Death & { readonly after: number }) | undefined
   /** How many bytes of a device strangers have next, and when. Undefined: they change nothing any more. */
@@ -88,8 +92,11 @@ export interface Outcome {
   /** `lost`: its worker died, or was stopped, while it had a place. */
   readonly end: "completed" | "refused" | "left" | "lost"
   readonly placed: Placement | undefined
-  /** Until it had a place, was refused, or its client left. */
+  /** Until it had its first place, was refused, or its client left. */
   readonly waitedMillis: number
+  /** How often it was preempted, and how long it waited to go on. */
+  readonly preempted: number
+  readonly pausedMillis: number
   /** The tag of the error it was refused with. */
   readonly refusal: Refusal["_tag"] | undefined
   /** When it was told to come again, if it was. */

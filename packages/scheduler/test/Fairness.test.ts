@@ -8,10 +8,10 @@ import { arrival, caller, exponential, mean, quantile, randomOf } from "./traces
 const minutes = 1
 const busy = model("busy", { slots: 8, kvPerToken: 0 })
 
-const run = (arrivals: ReadonlyArray<Arrival>) =>
+const run = (arrivals: ReadonlyArray<Arrival>, slots = busy.slots) =>
   VirtualFleet.run({
     devices: [device(0, 200)],
-    models: [busy],
+    models: [model("busy", { slots, kvPerToken: 0 })],
     options: defaults,
     arrivals,
     loadOf: () => ({ millis: 1000, failure: null })
@@ -31,16 +31,23 @@ const trickle = (seed: number, load: number): ReadonlyArray<Arrival> => {
   }).flat()
 }
 
-/** One tenant that always has as much waiting as it may: three times what the fleet can do. */
-const flood = (seed: number): ReadonlyArray<Arrival> => {
+/** One tenant that always has as much waiting as it may, of requests of about this length: three times what the fleet can do. */
+const flood = (seed: number, length = 1000): ReadonlyArray<Arrival> => {
   const random = randomOf(seed)
   const own: Array<Arrival> = []
-  for (let at = 0; at < minutes * 60_000; at += 1000 / (busy.slots * 3)) {
+  for (let at = 0; at < minutes * 60_000; at += length / (busy.slots * 3)) {
     const more = { caller: caller("flood") }
-    own.push(arrival(10_000_000 + own.length, Math.floor(at), busy.id, exponential(random, 1000), more))
+    own.push(arrival(10_000_000 + own.length, Math.floor(at), busy.id, exponential(random, length), more))
   }
   return own
 }
+
+/** The same requests, of those that can be preempted. */
+const preemptible = (arrivals: ReadonlyArray<Arrival>) => arrivals.map((one) => ({ ...one, preemptible: true }))
+
+/** The model is loaded before anybody comes whose wait counts. */
+const warm = arrival(99_000_000, 0, busy.id, 1, { caller: caller("flood") })
+const later = (arrivals: ReadonlyArray<Arrival>) => arrivals.map((one) => ({ ...one, at: one.at + 5_000 }))
 
 const ofTricklers = (course: Course) => course.outcomes.filter(({ arrival }) => arrival.caller.tenant !== "flood")
 const waits = (course: Course) => ofTricklers(course).map(({ waitedMillis }) => waitedMillis)
@@ -67,6 +74,52 @@ describe("ten tenants that trickle beside one that floods", () => {
       expect(held / (together.millis * busy.slots)).toBeGreaterThan(0.97)
     }
   })
+})
+
+describe("ten tenants that trickle beside one that floods with requests that can be preempted", () => {
+  /** All waits: for a place, and to go on. */
+  const waited = (course: Course) =>
+    ofTricklers(course).map(({ pausedMillis, waitedMillis }) => waitedMillis + pausedMillis)
+
+  const figures = (length: number, load: number) => {
+    const tricklers = preemptible(later(trickle(1, load)))
+    // of eight slots one is the flood's own by right: eleven tenants share them
+    const alone = waited(run([warm, ...tricklers], busy.slots - 1))
+    const together = run([warm, ...preemptible(flood(2, length)), ...tricklers])
+    expect(ofTricklers(together).every(({ end }) => end === "completed")).toBe(true)
+    const placed = together.outcomes.filter(
+      ({ arrival, placed }) => arrival.caller.tenant === "flood" && placed !== undefined
+    )
+    // it loses nothing, and its requests get on
+    expect(placed.every(({ end }) => end === "completed")).toBe(true)
+    expect(placed.some(({ preempted }) => preempted > 0)).toBe(true)
+    expect(Math.max(...placed.map(({ preempted }) => preempted))).toBeLessThan(defaults.preemptions)
+    const waits = waited(together)
+    return {
+      alone: { mean: mean(alone), p99: quantile(alone, 0.99) },
+      beside: { mean: mean(waits), p99: quantile(waits, 0.99) }
+    }
+  }
+
+  it("find a place as if they were alone while they use up to a quarter of the slots, however long its requests are", () => {
+    for (const length of [1_000, 10_000, 60_000]) {
+      for (const load of [0.1, 0.25]) {
+        const { alone, beside } = figures(length, load)
+        // nobody waits alone; beside the flood those do who come when all of its slots were given within the quantum
+        expect(alone).toEqual({ mean: 0, p99: 0 })
+        expect(beside.mean).toBeLessThanOrEqual(0.05 * defaults.quantum)
+        expect(beside.p99).toBeLessThanOrEqual(defaults.quantum)
+      }
+    }
+  }, 60_000)
+
+  it("share with it as with an equal when they use half of the slots", () => {
+    for (const length of [1_000, 10_000, 60_000]) {
+      const { alone, beside } = figures(length, 0.5)
+      expect(beside.mean).toBeLessThanOrEqual(2 * alone.mean + 0.25 * defaults.quantum)
+      expect(beside.p99).toBeLessThanOrEqual(2 * alone.p99 + 2 * defaults.quantum)
+    }
+  }, 60_000)
 })
 
 describe("an overloaded model", () => {

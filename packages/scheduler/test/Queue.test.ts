@@ -111,7 +111,7 @@ describe("tenants", () => {
   it("get back what they were charged for a place that they did not use", () => {
     const { model, caller } = of(1, "one")
     const before = offered(empty(9), of(1, "one"), of(2, "two"))
-    const { charged, queue } = Queue.charge(before, model, caller, 0)
+    const { charged, queue } = Queue.charge(before, { model, caller }, 0)
     const after = Queue.settle(queue, model, caller, charged, null)
     expect(serveSome(queue, 9).state).toEqual([2, 1])
     expect(serveSome(after, 9).state).toEqual([1, 2])
@@ -142,6 +142,42 @@ describe("tenants", () => {
     expect([1, 2, 3, 4].map((ticket) => Queue.position(queue, of(ticket, ticket < 4 ? "flood" : "one"), 0))).toEqual([
       0, 2, 3, 1
     ])
+  })
+})
+
+describe("who was preempted", () => {
+  const past = (tenant: string): Queue.Past => ({
+    model: ModelId.make("a"),
+    caller: { ...anonymous, tenant },
+    times: 1,
+    heldMillis: 10,
+    charged: 300,
+    cost: 100,
+    at: 0
+  })
+  const of = (ticket: number, tenant: string) => waiting(ticket, "a", 100, { tenant })
+  const again = (ticket: number, tenant: string) => ({ ...of(ticket, tenant), past: past(tenant) })
+
+  it("goes before others of its tenant, not before other tenants, and is charged no more", () => {
+    let queue = offered(empty(9), of(1, "one"), of(2, "two"))
+    queue = Queue.restore(queue, again(3, "one"))
+    expect(serveSome(queue, 3, () => true, 1).state).toEqual([3, 2, 1])
+    const before = FairShare.counter(Queue.share(queue, ModelId.make("a")), "one")
+    expect(FairShare.counter(Queue.share(serveSome(queue, 1).queue, ModelId.make("a")), "one")).toBe(before)
+  })
+
+  it("is not displaced from a full lane", () => {
+    const full = offered(empty(3), of(1, "one"), of(2, "two"))
+    const queue = Queue.restore(Queue.restore(full, again(3, "one")), again(4, "one"))
+    expect(Queue.offer(queue, of(5, "three"), 0)).toMatchObject({ _tag: "Queued", displaced: { ticket: 1 } })
+    const begun = [3, 4, 5].reduce((all, ticket) => Queue.restore(all, again(ticket, "one")), empty(3))
+    expect(Queue.offer(begun, of(6, "three"), 0)._tag).toBe("Full")
+  })
+
+  it("is passed by whom its place was given up for", () => {
+    const queue = Queue.restore(offered(empty(9), of(1, "two"), of(2, "three")), again(3, "one"))
+    const promised = Queue.promise(queue, ModelId.make("a"), new Set([2]))
+    expect(serveSome(promised, 1).state).toEqual([2])
   })
 })
 

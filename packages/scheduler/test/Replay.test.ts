@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Bytes, makeReplicaId } from "@helixflow/schema/Ids"
+import { Bytes, Millis, makeReplicaId } from "@helixflow/schema/Ids"
 import type { SchedulerEvent } from "@helixflow/schema/Scheduling"
 import { Either, Schema } from "effect"
 import { type LogEntry, LogLine, read, worldOf } from "../src/Replay.ts"
@@ -24,6 +24,7 @@ const recorded = (seed: number) => {
       caller: caller(`tenant ${Math.floor(random() * 4)}`),
       timeoutMillis: 8000,
       affinity: `conversation ${order % 5}`,
+      preemptible: random() < 0.7,
       leavesAfter: random() < 0.1 ? Math.ceil(random() * 3000) : Number.POSITIVE_INFINITY
     }
     return arrival(order, at, spec?.id ?? model("none").id, Math.ceil(exponential(random, 900)), more)
@@ -61,7 +62,13 @@ const incidentsOf = (seed: number): ReadonlyArray<Incident> => {
 
 /** Through the text of the file, and back. */
 const logOf = (events: ReadonlyArray<SchedulerEvent>): ReadonlyArray<LogEntry> => {
-  const header: LogEntry = { _tag: "FleetKnown", at: events[0]?.at ?? expect.fail(), devices, models }
+  const header: LogEntry = {
+    _tag: "FleetKnown",
+    at: events[0]?.at ?? expect.fail(),
+    devices,
+    models,
+    quantum: Millis.make(defaults.quantum)
+  }
   return [header, ...events].map((entry) =>
     Either.getOrThrow(Schema.decodeUnknownEither(LogLine)(JSON.stringify(entry)))
   )
@@ -76,6 +83,8 @@ const decisions = (events: ReadonlyArray<SchedulerEvent>) =>
         return [`${event.at} ${event.request} rejected: ${event.reason}`]
       case "LoadStarted":
         return [`${event.at} ${event.replica} loads, ${event.evict} leave`]
+      case "Preempted":
+        return [`${event.at} ${event.request} makes way for ${event.by}`]
       case "WorkerLost":
       case "WorkerBack":
         return [`${event.at} ${event.replica} ${event._tag}`]
@@ -92,8 +101,10 @@ describe("a recorded run", () => {
       expect(run.failedLoads).toBeGreaterThan(0)
       expect(run.outcomes.some(({ end }) => end === "left")).toBe(true)
       const tags = new Set(run.events.map(({ _tag }) => _tag))
-      for (const tag of ["WorkerLost", "WorkerBack", "EvictAsked", "Learned"] as const) expect(tags).toContain(tag)
-      const again = VirtualFleet.run(worldOf(read(logOf(run.events)), defaults))
+      for (const tag of ["Preempted", "WorkerLost", "WorkerBack", "EvictAsked", "Learned"] as const)
+        expect(tags).toContain(tag)
+      const known = read(logOf(run.events))
+      const again = VirtualFleet.run(worldOf(known, { ...defaults, quantum: known.quantum }))
       expect(decisions(again.events)).toEqual(decisions(run.events))
     }
   })

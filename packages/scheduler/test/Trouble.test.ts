@@ -8,7 +8,7 @@ describe("a scheduler in a fleet where loads hang, workers die, clients leave, s
     it(`never over-commits, leaks or waits for what could be had, and everything comes back (seed ${seed})`, () => {
       const { failedLoads, hash, left, longestWaitMillis, lost, refused, ...counts } = simulate(seed, steps)
       // what is to go wrong does
-      expect(Math.min(failedLoads, left, lost, counts.evictions)).toBeGreaterThan(0)
+      expect(Math.min(failedLoads, left, lost, counts.evictions, counts.resumed)).toBeGreaterThan(0)
       // a request ends with a place, with a load that failed everywhere, or with its client
       expect(Object.keys(refused).filter((tag) => tag !== "LoadFailed")).toEqual([])
       expect(longestWaitMillis).toBeLessThan(longestWait)

@@ -17,6 +17,9 @@ export interface Simulated {
   /** Requests whose worker died; and whose client left before they had a place. */
   readonly lost: number
   readonly left: number
+  /** Times that requests were preempted, and those that went on to their end all the same. */
+  readonly preemptions: number
+  readonly resumed: number
   readonly refused: Readonly<Record<string, number>>
   /** Between the coming of a request and its place or end, at most. */
   readonly longestWaitSteps: number
@@ -38,7 +41,15 @@ export const simulate = (seed: number, leastSteps: number, kinds: "alike" | "mix
   const refused: Record<string, number> = {}
   let hash = 0x811c9dc5
   let events = 0
-  const counts = { requests: 0, lost: 0, left: 0, longestWaitSteps: 0, longestWaitMillis: 0 }
+  const counts = {
+    requests: 0,
+    lost: 0,
+    left: 0,
+    preemptions: 0,
+    resumed: 0,
+    longestWaitSteps: 0,
+    longestWaitMillis: 0
+  }
 
   const fail = (what: ReadonlyArray<string>): void => {
     if (what.length > 0) throw new Error(`seed ${seed}, step ${steps}, at ${fleet.core.now}: ${what.join("; ")}`)
@@ -54,10 +65,12 @@ export const simulate = (seed: number, leastSteps: number, kinds: "alike" | "mix
       if (event._tag === "Arrived") cameAt.set(event.request, steps)
       if (event._tag === "Placed") waited(event.placement.request)
     }
-    for (const { arrival, end, refusal, waitedMillis } of fleet.outcomes.splice(0)) {
+    for (const { arrival, end, preempted, refusal, waitedMillis } of fleet.outcomes.splice(0)) {
       counts.requests += 1
       counts.longestWaitMillis = Math.max(counts.longestWaitMillis, waitedMillis)
       if (cameAt.has(arrival.request)) waited(arrival.request)
+      counts.preemptions += preempted
+      if (end === "completed" && preempted > 0) counts.resumed += 1
       if (end === "lost") counts.lost += 1
       if (end === "left") counts.left += 1
       if (refusal !== undefined) refused[refusal] = (refused[refusal] ?? 0) + 1

@@ -40,7 +40,8 @@ export const options: SchedulerOptions = {
   loadTimeout: 4_000,
   drainTimeout: 20_000,
   reservationTtl: 3_000,
-  backoffCap: 4_000
+  backoffCap: 4_000,
+  quantum: 40
 }
 
 /** The same fleet of two kinds of devices, on which models take less than on the others, or more. */
@@ -77,6 +78,7 @@ export const troubledWorld = (seed: number, goesOn: () => boolean, kinds: "alike
       }),
       not,
       timeoutMillis,
+      preemptible: chance(0.8),
       affinity: `conversation ${Math.floor(random() * 8)}`,
       leavesAfter: chance(0.15) ? about(500) : Number.POSITIVE_INFINITY
     })
@@ -101,6 +103,7 @@ export const troubledWorld = (seed: number, goesOn: () => boolean, kinds: "alike
     }),
     trouble: {
       messageMillis: () => (chance(0.5) ? 0 : about(4)),
+      keeps: () => chance(0.2),
       stopMillis: () => about(30),
       newsMillis: () => Array.from({ length: chance(0.1) ? 2 : 1 }, () => (chance(0.8) ? about(3) : about(80))),
       deathOf: () => (chance(0.5) ? { after: about(6_000), backAfter: chance(0.5) ? about(1_500) : null } : undefined),

@@ -265,6 +265,13 @@ export class ReplicaNotReady extends Schema.TaggedError<ReplicaNotReady>()("Repl
   }
 }
 
+/** The sequence gives its place up to a tenant that has less of the model; its session continues it later. */
+export class Preempted extends Schema.TaggedError<Preempted>()("Preempted", { replica: ReplicaId }) {
+  override get message() {
+    return `The place on ${this.replica} is needed for another tenant.`
+  }
+}
+
 /** Every attempt to finish the request ended with a lost worker. */
 export class AttemptsExhausted extends Schema.TaggedError<AttemptsExhausted>()("AttemptsExhausted", {
   request: RequestId,

@@ -8,6 +8,7 @@ import {
   InvalidRequest,
   LoadFailed,
   ModelReplaced,
+  Preempted,
   ReplicaNotReady,
   WorkerLost
 } from "./Errors.ts"
@@ -41,9 +42,15 @@ export class Detokenize extends Rpc.make("Detokenize", {
 export class Generate extends Rpc.make("Generate", {
   payload: SequenceRequest,
   success: TokenBatch,
-  error: Schema.Union(Lost, ContextLengthExceeded, InvalidRequest),
+  error: Schema.Union(Lost, Preempted, ContextLengthExceeded, InvalidRequest),
   stream: true
 }) {}
+
+/**
+ * Ends a sequence with `Preempted`, so that its session continues it later. False: it isn't here, or has got further for less time than it
+ * took to begin, so that more would be computed again than was got.
+ */
+export class Preempt extends Rpc.make("Preempt", { payload: { request: RequestId }, success: Schema.Boolean }) {}
 
 /** Embeds tokenized inputs, each a row. */
 export class Embed extends Rpc.make("Embed", {
@@ -78,6 +85,7 @@ export const ModelActor = RpcGroup.make(
   Tokenize,
   Detokenize,
   Generate,
+  Preempt,
   Embed,
   Classify,
   Drain,

@@ -35,7 +35,11 @@ export class Place extends Rpc.make("Place", {
     /** The replica that requests of its kind were on last: taken if it has a slot free and is not far busier than the others. */
     prefer: Schema.optional(ReplicaId),
     /** Only a replica that has loaded this revision of the model: what was begun with it can't go on with another. */
-    revision: Schema.optional(Schema.String)
+    revision: Schema.optional(Schema.String),
+    /** Whether it can give its place up and go on later (`ModelActor.Preempt`); if not, it keeps it to its end. */
+    preemptible: Schema.optional(Schema.Boolean),
+    /** What it was called at the place that it gave up: no limit of the queue is for it, and it goes before others of its tenant. */
+    resumes: Schema.optional(RequestId)
   },
   success: Placement,
   error: Schema.Union(

@@ -99,13 +99,18 @@ export const SchedulerEvent = Schema.Union(
     affinity: Schema.optional(Schema.String),
     revision: Schema.optional(Schema.String),
     /** The replica that it would rather have than another. */
-    prefer: Schema.optional(ReplicaId)
+    prefer: Schema.optional(ReplicaId),
+    /** Whether it may be preempted, and if it was, what it was called then. */
+    preemptible: Schema.optional(Schema.Boolean),
+    resumes: Schema.optional(RequestId)
   }),
   Schema.TaggedStruct("Placed", { at: Millis, placement: Placement }),
   Schema.TaggedStruct("Queued", { at: Millis, request: RequestId, model: ModelId, position: Schema.Int }),
   Schema.TaggedStruct("Rejected", { at: Millis, request: RequestId, model: ModelId, reason: Schema.String }),
   /** Its client left while it waited. */
   Schema.TaggedStruct("Withdrawn", { at: Millis, request: RequestId }),
+  /** It is to give its place up to `by`, whose tenant has less of the model. It may have ended, or have nothing to go on with yet. */
+  Schema.TaggedStruct("Preempted", { at: Millis, request: RequestId, replica: ReplicaId, by: RequestId }),
   Schema.TaggedStruct("Completed", { at: Millis, reservation: ReservationId, served: Schema.optional(Served) }),
   /** `evict`: who leaves first, to make room. */
   Schema.TaggedStruct("LoadStarted", {
