@@ -11,6 +11,7 @@
  */
 import { ModelNotFound, QueueTimeout } from "@helixflow/schema/Errors"
 import type { ModelId } from "@helixflow/schema/Ids"
+import type { ModelSpec } from "@helixflow/schema/Model"
 import { HashMap, Option } from "effect"
 import * as Decide from "./Decide.ts"
 import * as Demand from "./Demand.ts"
@@ -29,6 +30,7 @@ import * as Queue from "./Queue.ts"
 import { reasonText } from "./ReasonText.ts"
 import { renew } from "./Renewing.ts"
 import type { Command, SchedulerState, Step } from "./SchedulerState.ts"
+import * as Serving from "./Serving.ts"
 import { assign } from "./Slots.ts"
 
 export const advance = (state: SchedulerState, now: number): Step => {
@@ -124,7 +126,11 @@ const serveWaiting = (before: SchedulerState, now: number): Step => {
 /** Gives free slots to those who wait for them. */
 const place = (state: SchedulerState, now: number): Step => {
   const commands: Array<Command> = []
-  const attempt = (current: SchedulerState, waiting: Queue.Waiting, charged: number): Queue.Attempt<SchedulerState> => {
+  const attempt = (
+    current: SchedulerState,
+    waiting: Queue.Waiting,
+    charged: number
+  ): Serving.Attempt<SchedulerState> => {
     const spec = FleetView.model(current.view, waiting.model)
     if (spec === undefined) {
       commands.push(...refuse(waiting.ticket, waiting, new ModelNotFound({ model: waiting.model }), now))
@@ -143,13 +149,20 @@ const place = (state: SchedulerState, now: number): Step => {
       commands.push(...refuse(waiting.ticket, waiting, error, now))
       return { outcome: "refused", state: current }
     }
-    // Who takes any replica and gets none speaks for all behind.
-    return { outcome: isParticular(waiting) ? "passed" : "blocked", state: current }
+    // Who takes any replica and gets none speaks for all behind, but for those to whom one is left that leaves.
+    const speaksForAll = !isParticular(waiting) && !Queue.lane(state.queue, waiting.model).some(goesOnWithOld(spec))
+    return { outcome: speaksForAll ? "blocked" : "passed", state: current }
   }
   const isOpen = (model: ModelId) => stalledOf(state, model, now) === undefined
-  const served = Queue.serve(state.queue, state, now, attempt, isOpen)
+  const served = Serving.serve(state.queue, state, now, attempt, isOpen)
   return { state: { ...served.state, queue: served.queue }, commands }
 }
+
+/** Whether a request goes on with files that were replaced. */
+const goesOnWithOld =
+  (spec: ModelSpec) =>
+  ({ revision = null }: Queue.Waiting): boolean =>
+    revision !== null && revision !== spec.revision
 
 interface Candidate {
   readonly model: ModelId

@@ -164,7 +164,8 @@ const count = (queue: Queue, { tenant }: Caller, change: number): Queue => {
   }
 }
 
-const without = (queue: Queue, gone: Waiting): Queue =>
+/** It leaves the lane. */
+export const without = (queue: Queue, gone: Waiting): Queue =>
   count(
     setLane(
       queue,
@@ -287,10 +288,10 @@ const inOrder = (a: Ranked, b: Ranked): number =>
 /** Of one tenant. */
 const byTurn = (a: Waiting, b: Waiting): number => Number(isResuming(b)) - Number(isResuming(a)) || a.ticket - b.ticket
 
-const none: ReadonlySet<number> = new Set()
+export const none: ReadonlySet<number> = new Set()
 
 /** The next one to be served, of those whose ticket is not in `passed`. */
-const next = (queue: Queue, model: ModelId, now: number, passed: ReadonlySet<number>): Waiting | undefined => {
+export const next = (queue: Queue, model: ModelId, now: number, passed: ReadonlySet<number>): Waiting | undefined => {
   const shares = share(queue, model)
   let best: Ranked | undefined
   for (const waiting of lane(queue, model)) {
@@ -380,55 +381,6 @@ export const settle = (queue: Queue, model: ModelId, caller: Caller, charged: nu
       ? FairShare.refund(share(queue, model), caller, charged)
       : FairShare.settle(share(queue, model), caller, charged, actual)
   )
-
-/**
- * What became of an attempt to serve somebody: `served` takes them out and charges their tenant; `refused` takes them out; `passed`
- * leaves them and asks the next of the lane; `blocked` leaves them and the rest of the lane.
- */
-export interface Attempt<S> {
-  readonly outcome: "served" | "refused" | "passed" | "blocked"
-  readonly state: S
-}
-
-/**
- * Serves whom it can: one of each open lane in turn, over and over, until a whole round serves nobody. `attempt` is told what
- * the tenant is charged.
- */
-export const serve = <S>(
-  queue: Queue,
-  initial: S,
-  now: number,
-  attempt: (state: S, waiting: Waiting, charged: number) => Attempt<S>,
-  isOpen: (model: ModelId) => boolean = () => true
-): { readonly queue: Queue; readonly state: S } => {
-  let current = queue
-  let state = initial
-  let open = queue.turns.filter(isOpen)
-  while (open.length > 0) {
-    const still: Array<ModelId> = []
-    for (const model of open) {
-      let passed = none
-      for (;;) {
-        const waiting = next(current, model, now, passed)
-        if (waiting === undefined) break
-        const charged = waiting.past?.charged ?? FairShare.estimate(share(current, model), waiting.caller.tenant)
-        const attempted = attempt(state, waiting, charged)
-        state = attempted.state
-        if (attempted.outcome === "blocked") break
-        if (attempted.outcome === "passed") {
-          passed = new Set(passed).add(waiting.ticket)
-          continue
-        }
-        if (attempted.outcome === "served") current = charge(current, waiting, now).queue
-        current = turned(without(current, waiting), model)
-        still.push(model)
-        break
-      }
-    }
-    open = still
-  }
-  return { queue: current, state }
-}
 
 /** The queue with this model's turn behind all others'. */
 export const turned = (queue: Queue, model: ModelId): Queue =>

@@ -102,9 +102,9 @@ const settled = (state: SchedulerState, slot: Slot, served: Served | undefined):
 const heldMillis = ({ past, since }: Slot, now: number): number => (past?.heldMillis ?? 0) + now - since
 
 /** Its request was preempted: it will ask to go on. */
-const paused = (state: SchedulerState, slot: Slot, served: Served | undefined, now: number): SchedulerState => {
+const paused = (state: SchedulerState, slot: Slot, served: Served, now: number): SchedulerState => {
   const { model, caller, charged, request } = slot
-  const cost = (slot.past?.cost ?? 0) + (served === undefined ? 0 : FairShare.costOf(served))
+  const cost = (slot.past?.cost ?? 0) + FairShare.costOf(served)
   const times = (slot.past?.times ?? 0) + 1
   const past = {
     model,
@@ -147,7 +147,9 @@ export const freed = (state: SchedulerState, slot: Slot, served: Served | undefi
   const isThere = FleetView.replica(state.view, slot.replica)?.status.reservation === slot.within
   const keepAlive = slot.caller.keepAlive ?? FleetView.model(state.view, slot.model)?.keepAlive
   const completed = emit({ _tag: "Completed", at: millis(now), reservation: reservationOf(slot.request), served })
-  const used = slot.phase === "yielding" ? paused(state, slot, served, now) : ended(state, slot, served, now)
+  // who lost its worker at that moment says nothing
+  const isPaused = slot.phase === "yielding" && served !== undefined
+  const used = isPaused ? paused(state, slot, served, now) : ended(state, slot, served, now)
   return {
     state: {
       ...withoutSlot(used, slot),

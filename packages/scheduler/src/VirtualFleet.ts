@@ -38,9 +38,7 @@ interface Open {
   /** A device is being asked for its place. */
   binding: State.Grant | undefined
   placed: Placement | undefined
-  /** When it had its place. */
   placedAt: number
-  /** Until its first place. */
   waitedMillis: number | undefined
   preempted: number
   pausedMillis: number
@@ -133,8 +131,8 @@ export class VirtualFleet {
     this.coming -= 1
     const { affinity = null, at, caller, model, not, prefer = null, request, timeoutMillis } = arrival
     const { holdMillis, preemptible = false, served } = arrival
-    const deadline = at + timeoutMillis
-    const asked = { request, model, caller, not, affinity, prefer, preemptible, since: at, deadline }
+    const own = { request, model, caller, not, affinity, prefer, preemptible }
+    const asked = { ...own, since: at, deadline: at + timeoutMillis }
     const none = { binding: undefined, placed: undefined, placedAt: 0, waitedMillis: undefined }
     const open = {
       arrival,
@@ -212,7 +210,6 @@ export class VirtualFleet {
         return
       case "Emit":
         this.events.push(command.event)
-        return
     }
   }
 
@@ -277,8 +274,7 @@ export class VirtualFleet {
   }
 
   private complete(claim: ReservationId): void {
-    const ticket = this.tickets.get(claim)
-    if (ticket !== undefined) this.giveBack(claim, ticket)
+    if (this.tickets.has(claim)) this.giveBack(claim, this.tickets.get(claim))
   }
 
   /** Whoever has the slot has lost its worker. One that is being asked for is found not to be had. */
@@ -329,16 +325,16 @@ export class VirtualFleet {
   private yield(open: Open, claim: ReservationId): void {
     const slot = this.releasing(claim)
     if (slot === undefined) return
-    const { now } = this.core
     const { asked, holdMillis, placedAt, served } = open
-    const ran = Math.min(holdMillis, now - placedAt)
+    const ran = Math.min(holdMillis, this.core.now - placedAt)
     const output = served === undefined ? 0 : Math.floor((served.output * ran) / holdMillis)
     this.open.delete(open.ticket)
     open.placed = undefined
     open.preempted += 1
     open.holdMillis = holdMillis - ran
     open.served = served && { input: 0, output: served.output - output }
-    open.asked = { ...asked, since: now, deadline: now + asLongAsItTakes, resumes: asked.request }
+    const since = this.core.now
+    open.asked = { ...asked, since, deadline: since + asLongAsItTakes, resumes: asked.request }
     this.release(slot, served && { input: served.input, output })
     this.asks(open)
   }

@@ -4,6 +4,7 @@ import { ModelId, ReplicaId } from "@helixflow/schema/Ids"
 import * as FastCheck from "effect/FastCheck"
 import * as FairShare from "../src/FairShare.ts"
 import * as Queue from "../src/Queue.ts"
+import * as Serving from "../src/Serving.ts"
 import { request } from "./fixtures.ts"
 
 const waiting = (
@@ -36,7 +37,7 @@ const tickets = (all: ReadonlyArray<Queue.Waiting>) => all.map(({ ticket }) => t
 
 /** Serves whoever `may` be served, at most `slots` in all; gives the order. */
 const serveSome = (queue: Queue.Queue, slots: number, may: (one: Queue.Waiting) => boolean = () => true, now = 0) =>
-  Queue.serve<ReadonlyArray<number>>(queue, [], now, (served, one) =>
+  Serving.serve<ReadonlyArray<number>>(queue, [], now, (served, one) =>
     served.length < slots && may(one)
       ? { outcome: "served", state: [...served, one.ticket] }
       : { outcome: one.not.length > 0 ? "passed" : "blocked", state: served }

@@ -88,6 +88,28 @@ describe("a model whose files were replaced", () => {
     })
   )
 
+  it.scoped("goes on with what the old one has begun and lost its place there, however many wait for the new one", () =>
+    Effect.gen(function* () {
+      const { complete, loaded, place, replace } = yield* start(200)
+      yield* place(1)
+      yield* replace
+      yield* place(2)
+      yield* place(3)
+      const next = yield* Effect.fork(place(4))
+      yield* TestClock.adjust(1)
+      const begun = yield* Effect.fork(place(5, before, "before"))
+      yield* TestClock.adjust(1)
+      yield* complete(0)
+      yield* complete(1)
+      expect(yield* Fiber.join(begun)).toMatchObject({ revision: "before" })
+      expect(loaded()).toEqual(["alpha after", "alpha before"])
+      yield* complete(5)
+      expect(loaded()).toEqual(["alpha after"])
+      yield* complete(2)
+      expect(yield* Fiber.join(next)).toMatchObject({ revision: "after" })
+    })
+  )
+
   it.scoped("waits no longer for what the old one has begun than the drain timeout", () =>
     Effect.gen(function* () {
       const { loaded, replace } = yield* start(200)
