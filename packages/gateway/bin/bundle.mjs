@@ -21,7 +21,6 @@ const stampFile = join(root, "packages", "gateway", "dist", ".sources")
 const external = [
   "onnxruntime-node",
   "koffi",
-  "better-sqlite3",
   "pg-native",
   "pg-cloudflare",
   "bufferutil",

@@ -3,7 +3,7 @@
  * been released is never changed: a new one follows it.
  *
  * Nodes that start together take turns, so that each step runs once: PostgreSQL locks for the transaction; SQLite has one writer, which
- * a transaction that begins with a write is at once.
+ * a transaction is from its beginning.
  */
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -42,9 +42,12 @@ export const run = Effect.gen(function* () {
       created_at text NOT NULL DEFAULT (cast(current_timestamp AS text))
     )`
   const lock = sql.onDialectOrElse({
-    pg: () => Effect.zipRight(sql`SELECT pg_advisory_xact_lock(${lockId})`, makeTable),
-    orElse: () => sql`UPDATE ${sql(table)} SET name = name WHERE migration_id = 0`
+    pg: () => Effect.asVoid(sql`SELECT pg_advisory_xact_lock(${lockId})`),
+    orElse: () => Effect.void
   })
-  yield* sql.onDialectOrElse({ pg: () => Effect.void, orElse: () => makeTable })
-  yield* sql.withTransaction(Effect.zipRight(lock, migrate({ loader: Migrator.fromRecord(steps), table })))
+  yield* lock.pipe(
+    Effect.zipRight(makeTable),
+    Effect.zipRight(migrate({ loader: Migrator.fromRecord(steps), table })),
+    sql.withTransaction
+  )
 })

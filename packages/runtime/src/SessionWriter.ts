@@ -42,7 +42,7 @@ const pauseAfterFailure = Duration.seconds(1)
 /** Sessions that wait for a database that does not answer; more are kept by nobody. */
 const mostUnwritten = 10_000
 
-/** Sessions that are written in one transaction: SQLite holds up the process for as long as one takes. */
+/** Sessions that are written in one transaction: what else is asked of SQLite waits for as long as one takes. */
 const mostTogether = 50
 
 const isSaid = ({ _tag }: SessionEvent): boolean => _tag !== "Waiting"

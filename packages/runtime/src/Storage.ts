@@ -3,20 +3,19 @@
  * SQL that both understand:
  *
  * - columns are `text`, `bigint`, `double precision` or `bytea`; times are milliseconds since 1970, truth values 0 and 1;
- * - numbers come back as JavaScript numbers, binary data as `Buffer`.
+ * - numbers come back as JavaScript numbers, binary data as `Buffer`; text has no NUL characters.
  *
  * The repository suite (`test/storageSuite.ts`) runs on both.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { StorageUnavailable } from "@helixflow/schema/Errors"
-import { Cause, Duration, Effect, Layer, Option, type Redacted, Schedule } from "effect"
-import * as Checkpoints from "./Checkpoints.ts"
+import { Duration, Effect, Layer, Option, type Redacted } from "effect"
 import * as Migrations from "./Migrations.ts"
 import { RuntimeConfig } from "./RuntimeConfig.ts"
+import * as Sqlite from "./Sqlite.ts"
 
 /** Owner only: prompts and digests of keys are in it. */
 const fileMode = 0o600
@@ -40,23 +39,13 @@ const reasonOf = (error: unknown): string => {
 const unusable = (what: string) => (error: unknown) =>
   new StorageUnavailable({ reason: `${what} cannot be used: ${reasonOf(error)}` })
 
-/** Another process may be opening the same file at this moment: SQLite says so at once where it will not wait. */
-const patiently = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(100))
-
-const isBusy = (error: unknown): boolean =>
-  (error instanceof Error &&
-    "code" in error &&
-    typeof error.code === "string" &&
-    error.code.startsWith("SQLITE_BUSY")) ||
-  (typeof error === "object" && error !== null && "cause" in error && isBusy(error.cause))
-
 /** Brings the database to the newest schema before anyone uses it. */
 const migrated = <E>(client: Layer.Layer<SqlClient.SqlClient, E>, what: string) =>
   Layer.tap(client, (context) => Effect.provide(Migrations.run, context)).pipe(Layer.mapError(unusable(what)))
 
 /** A database in memory, gone with its scope: for tests, and for programs that keep nothing. */
 export const layerMemory: Layer.Layer<SqlClient.SqlClient, StorageUnavailable> = migrated(
-  SqliteClient.layer({ filename: ":memory:", disableWAL: true }),
+  Sqlite.layer(Sqlite.inMemory),
   "The database in memory"
 )
 
@@ -68,22 +57,8 @@ export const layerSqlite = (file: string): Layer.Layer<SqlClient.SqlClient, Stor
     // SQLite gives the files beside it the mode of this one
     fs.chmodSync(file, fileMode)
   })
-  // what the driver throws at opening is a defect to its layer
-  const open = Layer.catchAllCause(SqliteClient.layer({ filename: file }), (cause) => Layer.fail(Cause.squash(cause)))
-  const database = migrated(Layer.unwrapEffect(Effect.as(prepare, tuned(open))), `The database ${file}`)
-  return Layer.provideMerge(Checkpoints.layer(file), database)
+  return migrated(Layer.unwrapEffect(Effect.as(prepare, Sqlite.layer(file))), `The database ${file}`)
 }
-
-/** WAL keeps all that was committed when the process dies; a full sync would guard against the machine's death too, at 20 times the price. */
-const tuned = <E>(client: Layer.Layer<SqlClient.SqlClient, E>) =>
-  Layer.tap(client, (context) =>
-    Effect.provide(
-      Effect.flatMap(SqlClient.SqlClient, (sql) =>
-        Effect.zipRight(sql`PRAGMA synchronous = NORMAL`, sql`PRAGMA busy_timeout = 1000`)
-      ),
-      context
-    )
-  ).pipe(Layer.fresh, Layer.retry(Schedule.whileInput(patiently, isBusy)))
 
 /** Types of PostgreSQL that are numbers, by their object ids: int8, int2, int4, float4, float8, numeric. */
 const numeric: ReadonlySet<number> = new Set([20, 21, 23, 700, 701, 1700])

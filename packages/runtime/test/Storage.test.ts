@@ -4,7 +4,7 @@ import * as path from "node:path"
 import { promisify } from "node:util"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import * as Storage from "../src/Storage.ts"
 import { hasPostgres, onEachDatabase, postgresUrl } from "./databases.ts"
 import { temporaryFolder } from "./temporaryFolder.ts"
@@ -22,6 +22,14 @@ onEachDatabase("a table", (database) => {
         yield* sql`INSERT INTO things ${sql.insert([thing, empty])}`
         expect(yield* sql`SELECT * FROM things ORDER BY n IS NULL`).toEqual([thing, empty])
         expect(yield* sql`SELECT sum(n) AS n, count(*) AS c FROM things`).toEqual([{ n: thing.n, c: 2 }])
+      })
+    )
+
+    it.effect("takes no text with a NUL character", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const error = yield* Effect.flip(sql`INSERT INTO things (name) VALUES (${"a\0b"})`)
+        expect(error._tag).toBe("SqlError")
       })
     )
 
@@ -56,22 +64,6 @@ onEachDatabase("a table", (database) => {
     )
   })
 })
-
-it.scopedLive("a database file takes in what is committed without a commit that waits for it", () =>
-  Effect.gen(function* () {
-    const file = path.join(folder, "checkpoints.db")
-    const sql = yield* Effect.map(Layer.build(Storage.layerSqlite(file)), Context.get(SqlClient.SqlClient))
-    const pagesOf = Effect.map(
-      sql<{ wal_autocheckpoint: number }>`PRAGMA wal_autocheckpoint`,
-      ([row]) => row?.wal_autocheckpoint
-    )
-    yield* Effect.repeat(Effect.delay(pagesOf, "5 millis"), { until: (pages) => pages !== 1000 })
-    yield* sql`CREATE TABLE bulk (data blob)`
-    for (let n = 0; n < 8; n++) yield* sql`INSERT INTO bulk VALUES (${Buffer.alloc(2 ** 20)})`
-    const size = Effect.sync(() => fs.statSync(file).size)
-    yield* Effect.repeat(Effect.delay(size, "5 millis"), { until: (bytes) => bytes > 8 * 2 ** 20 })
-  })
-)
 
 /** The steps that were taken, as the database remembers them. */
 const steps = Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT migration_id FROM helixflow_migrations`)
