@@ -34,7 +34,8 @@ const body = (more: object = {}) => ({
   messages: [{ role: "user", content: "Tell me a long story." }],
   max_tokens: 200,
   ignore_eos: true,
-  seed: 7,
+  // of those whose draws are nowhere within the last bits of a border (docs/engine.md, "To the last bit"): seed 7 has one
+  seed: 1,
   ...more
 })
 
