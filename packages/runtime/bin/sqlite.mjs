@@ -1,6 +1,9 @@
 /**
  * The thread of a SQLite database: runs statements in the order in which they come, and answers each with a message, `{ rows }` or
  * `{ error }`. The first answer says whether the database is open. The message `null` closes it. Asked by `src/Sqlite.ts`.
+ *
+ * The driver brings the whole process down where its thread is stopped in the middle of a call. So the thread says in memory that it shares
+ * with its asker whether it is in one, and begins no more of them once that says that the process ends.
  */
 import { parentPort, workerData } from "node:worker_threads"
 import { DatabaseSync } from "@photostructure/sqlite"
@@ -13,6 +16,9 @@ const mostPrepared = 200
 
 /** The driver's `all` says what was wrong, but not with which code. */
 const busy = "database is locked"
+
+/** The first is 1 while a call of the driver runs, the second once the process ends. */
+const state = new Int32Array(workerData.state)
 
 const open = () => {
   const opened = new DatabaseSync(workerData.file, { timeout })
@@ -52,16 +58,25 @@ const answer = (rows) => {
   }
 }
 
+const call = (run) => {
+  Atomics.store(state, 0, 1)
+  if (Atomics.load(state, 1) === 0) run()
+  Atomics.store(state, 0, 0)
+  Atomics.notify(state, 0)
+}
+
 let database
-answer(() => {
-  database = open()
-  return []
-})
+call(() =>
+  answer(() => {
+    database = open()
+    return []
+  })
+)
 
 if (database !== undefined) {
   parentPort.on("message", (statement) => {
-    if (statement !== null) return answer(() => run(database, statement))
-    database.close()
+    if (statement !== null) return call(() => answer(() => run(database, statement)))
+    call(() => database.close())
     parentPort.close()
   })
 }

@@ -73,6 +73,9 @@ const isBusy = ({ cause }: SqlError): boolean =>
 /** Another process may be opening the same file at this moment: SQLite says so at once where it will not wait. */
 const patiently = Schedule.intersect(Schedule.spaced("50 millis"), Schedule.recurs(100))
 
+/** How long a process that ends waits for a call of the driver, in milliseconds. */
+const longestCall = 5_000
+
 /** A thread that has the database open, and closes it when the scope ends and all that was sent is done. */
 const open = (file: string, program: string): Effect.Effect<Thread, SqlError, Scope.Scope> =>
   Effect.acquireRelease(
@@ -84,8 +87,10 @@ const open = (file: string, program: string): Effect.Effect<Thread, SqlError, Sc
   )
 
 const start = (file: string, program: string) => {
+  /** The first is 1 while a call of the driver runs, the second once the process ends. */
+  const state = new Int32Array(new SharedArrayBuffer(8))
   // the flags of this process are for its own program
-  const thread = new Worker(program, { execArgv: [], workerData: { file } })
+  const thread = new Worker(program, { execArgv: [], workerData: { file, state: state.buffer } })
   const waiting: Array<Deferred.Deferred<ReadonlyArray<Row>, SqlError>> = []
   let failure: unknown
   let end: SqlError | undefined
@@ -97,19 +102,26 @@ const start = (file: string, program: string) => {
     return Deferred.await(answer)
   }
 
-  thread.on("message", (answer: Answer) => {
+  const answered = (exit: Exit.Exit<ReadonlyArray<Row>, SqlError>) => {
     const first = waiting.shift()
     if (waiting.length === 0) thread.unref()
-    if (first !== undefined) Deferred.unsafeDone(first, resultOf(answer))
-  })
+    if (first !== undefined) Deferred.unsafeDone(first, exit)
+  }
+
+  /** A process that ends stops its threads, and this one must not be in the middle of a call then. */
+  const whenProcessEnds = () => {
+    Atomics.store(state, 1, 1)
+    Atomics.wait(state, 0, 1, longestCall)
+  }
+
+  process.on("exit", whenProcessEnds)
+  thread.on("message", (answer: Answer) => answered(resultOf(answer)))
+  thread.on("messageerror", (error) => answered(Exit.fail(failed(error))))
   thread.on("error", (error) => {
     failure = error
   })
-  thread.on("messageerror", (error) => {
-    failure = error
-    void thread.terminate()
-  })
   thread.once("exit", (code) => {
+    process.off("exit", whenProcessEnds)
     end = failed(failure ?? new Error(`the thread of the database ended with code ${code}`))
     for (const answer of waiting.splice(0)) Deferred.unsafeDone(answer, Exit.fail(end))
   })

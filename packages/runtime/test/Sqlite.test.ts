@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process"
+import { once } from "node:events"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import { promisify } from "node:util"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { describe, expect, it } from "@effect/vitest"
@@ -188,22 +188,44 @@ describe("a thread that ends", () => {
   )
 })
 
-it.live("a database that is not closed lets the process end", () =>
-  Effect.gen(function* () {
-    const program = `
-      import { Effect, Layer, Scope } from "effect"
-      import * as Sqlite from ${JSON.stringify(new URL("../src/Sqlite.ts", import.meta.url).href)}
-      const scope = await Effect.runPromise(Scope.make())
-      await Effect.runPromise(Layer.buildWithScope(Sqlite.layer(${JSON.stringify(newFile())}), scope))
-      console.log("open")`
-    const { stdout } = yield* Effect.promise(() =>
-      promisify(execFile)(process.execPath, [
-        "--import=tsx",
-        "--conditions=source",
-        "--input-type=module",
-        `--eval=${program}`
-      ])
-    )
-    expect(stdout).toBe("open\n")
-  })
-)
+describe("a database that is not closed", () => {
+  /** Runs a program that has `sql`, the client of a new file. */
+  const outcomeOf = (program: string) =>
+    Effect.promise(async () => {
+      const source = `
+        import { Context, Effect, Layer, Scope } from "effect"
+        import * as SqlClient from "@effect/sql/SqlClient"
+        import * as Sqlite from ${JSON.stringify(new URL("../src/Sqlite.ts", import.meta.url).href)}
+        const scope = await Effect.runPromise(Scope.make())
+        const context = await Effect.runPromise(Layer.buildWithScope(Sqlite.layer(${JSON.stringify(newFile())}), scope))
+        const sql = Context.get(context, SqlClient.SqlClient)
+        ${program}`
+      const args = ["--import=tsx", "--conditions=source", "--input-type=module", `--eval=${source}`]
+      const child = execFile(process.execPath, args)
+      let stderr = ""
+      child.stderr?.on("data", (text) => {
+        stderr += text
+      })
+      const [code, signal] = await once(child, "exit")
+      return { code, signal, stderr }
+    })
+  const ended = (code: number) => ({ code, signal: null, stderr: "" })
+
+  it.live("lets the process end", () =>
+    Effect.gen(function* () {
+      expect(yield* outcomeOf("process.exitCode = 3")).toEqual(ended(3))
+    })
+  )
+
+  it.live("lets a process that is in the middle of its statements end with its own code", () =>
+    Effect.gen(function* () {
+      const program = `
+        const many = sql\`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50000) SELECT i FROM n\`
+        const first = Effect.runPromise(many)
+        for (let n = 0; n < 20; n++) Effect.runFork(many)
+        await first
+        process.exit(3)`
+      expect(yield* outcomeOf(program)).toEqual(ended(3))
+    })
+  )
+})
