@@ -7,7 +7,7 @@
  *
  * A plan is a sequence: each move finds its room free on arrival, with all that moved before it gone, and takes it before it leaves its
  * own. So no device is ever over-committed. Those that leave a device are tried the largest first, each on the device that it fits best
- * (best-fit decreasing); where it fits on none, others make room for it there first. The search is exhaustive up to `mostMoves`, and ends
+ * (best-fit decreasing); where it fits on none, others make room for it there first. One may move twice, out of another's way. The search is exhaustive up to `mostMoves`, and ends
  * with the best that it has found after `mostSteps`. Of the kind of devices that counts for the model, the `mostDevices` are looked at that
  * have the largest share free, and of the sets of them that it can be split over, the `mostSets` that lack least.
  */
@@ -71,13 +71,17 @@ interface Wanted {
 /** A replica that may move. */
 interface Piece extends Wanted {
   readonly entry: FleetView.ReplicaEntry
-  /** Bytes that it leaves free where it was. */
+  /** Bytes that it leaves free where it is before anything moves. */
   readonly leaves: number
   readonly cost: number
   /** Its place in the order of ids on its device. */
   readonly rank: number
-  moved: boolean
+  /** How often it has been moved. */
+  moves: number
 }
+
+/** Bytes that it would leave free where it is. */
+const leavesNow = ({ leaves, moves, takes }: Piece): number => (moves === 0 ? leaves : takes)
 
 /**
  * Its streams continue elsewhere, or it has no requests: those of a program of its own can't be continued, nor those that were begun with
@@ -121,7 +125,7 @@ const look = (view: FleetView.FleetView, kind: DeviceKind): ReadonlyArray<Place>
         leaves: FleetView.bytesOn(view, replica, place.id),
         cost: FleetView.reloadMillisOf(view, replica),
         rank: place.pieces.size,
-        moved: false
+        moves: 0
       })
     }
     places.push(place)
@@ -166,16 +170,16 @@ class Search {
     }
     if (left === 0) return
     const leaving: Array<Piece> = []
-    for (const piece of place.pieces) if (!piece.moved && spent + piece.cost < this.bound) leaving.push(piece)
-    leaving.sort((a, b) => b.leaves - a.leaves || a.rank - b.rank)
+    for (const piece of place.pieces) if (spent + piece.cost < this.bound) leaving.push(piece)
+    leaving.sort((a, b) => leavesNow(b) - leavesNow(a) || a.rank - b.rank)
     for (const piece of leaving) {
       if (this.steps++ > mostSteps) return
       if (spent + piece.cost >= this.bound) continue
-      if (left === 1 && place.free + piece.leaves < needed) break
+      if (left === 1 && place.free + leavesNow(piece) < needed) break
       if (left === 1 && !this.places.some((to) => to !== place && to.free >= piece.takes)) continue
       for (const to of this.destinations(piece, place, left)) {
         this.vacate(to, piece.takes, left - 1, spent + piece.cost, (left, spent) => {
-          if (piece.moved || spent >= this.bound || !this.suits(piece, to)) return
+          if (!place.pieces.has(piece) || spent >= this.bound || !this.suits(piece, to)) return
           this.move(piece, place, to)
           this.vacate(place, needed, left, spent, then)
           this.undo(piece, place, to)
@@ -210,19 +214,19 @@ class Search {
 
   private move(piece: Piece, from: Place, to: Place): void {
     to.free -= piece.takes
-    from.free += piece.leaves
+    from.free += leavesNow(piece)
     from.pieces.delete(piece)
     to.pieces.add(piece)
-    piece.moved = true
+    piece.moves += 1
     this.path.push({ replica: piece.entry.status.replica, from: from.id, to: to.id })
   }
 
   private undo(piece: Piece, from: Place, to: Place): void {
     this.path.pop()
-    piece.moved = false
+    piece.moves -= 1
     to.pieces.delete(piece)
     from.pieces.add(piece)
-    from.free -= piece.leaves
+    from.free -= leavesNow(piece)
     to.free += piece.takes
   }
 
