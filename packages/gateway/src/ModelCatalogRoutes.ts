@@ -18,36 +18,39 @@ const memoryOf = (spec: ModelSpec): CatalogModel["memory"] =>
       weights_bytes: spec.footprintOn(kind).weights
     }))
 
-const toView = ({ bundled, failure, folder, keptLoaded, replicas, spec, state }: CatalogEntry): CatalogModel => ({
-  id: spec.id,
-  object: "model",
-  aliases: spec.aliases,
-  task: spec.task,
-  folder,
-  bundled,
-  kept_loaded: keptLoaded,
-  context: spec.context,
-  slots: spec.slots,
-  max_replicas: spec.replicas,
-  policy: spec.policy,
-  claim_bytes: Math.max(0, ...memoryOf(spec).map(({ claim_bytes }) => claim_bytes)),
-  weights_bytes: Math.max(0, ...memoryOf(spec).map(({ weights_bytes }) => weights_bytes)),
-  memory: memoryOf(spec),
-  state,
-  failure,
-  replicas: replicas.map(({ active, device, lastFailure, parts, pid, replica, rss, since, slots, state }) => ({
-    id: replica,
-    device,
-    further_devices: parts.map(({ device }) => device),
+const toView = ({ bundled, failure, folder, keptLoaded, replicas, spec, state }: CatalogEntry): CatalogModel => {
+  const memory = memoryOf(spec)
+  return {
+    id: spec.id,
+    object: "model",
+    aliases: spec.aliases,
+    task: spec.task,
+    folder,
+    bundled,
+    kept_loaded: keptLoaded,
+    context: spec.context,
+    slots: spec.slots,
+    max_replicas: spec.replicas,
+    policy: spec.policy,
+    claim_bytes: Math.max(0, ...memory.map(({ claim_bytes }) => claim_bytes)),
+    weights_bytes: Math.max(0, ...memory.map(({ weights_bytes }) => weights_bytes)),
+    memory,
     state,
-    active,
-    slots,
-    since: since / 1000,
-    pid,
-    rss_bytes: rss,
-    last_failure: lastFailure
-  }))
-})
+    failure,
+    replicas: replicas.map(({ active, device, lastFailure, parts, pid, replica, rss, since, slots, state }) => ({
+      id: replica,
+      device,
+      further_devices: parts.map(({ device }) => device),
+      state,
+      active,
+      slots,
+      since: since / 1000,
+      pid,
+      rss_bytes: rss,
+      last_failure: lastFailure
+    }))
+  }
+}
 
 const toLoad = ({ spec, state }: CatalogEntry): typeof ModelLoad.Type => ({
   object: "model.load",

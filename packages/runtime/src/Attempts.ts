@@ -5,6 +5,7 @@
  *
  * Work that is preempted has lost nothing: it asks for a place as it did before, and waits for it as long as it takes.
  */
+import { asLongAsItTakes } from "@helixflow/scheduler/Preempting"
 import { anonymous, Caller, type QueueProgress } from "@helixflow/schema/Caller"
 import {
   type ActorUnreachable,
@@ -333,9 +334,6 @@ export const make = (options: AttemptsOptions) => {
     )
   }
 }
-
-/** Milliseconds that work that was preempted waits: its tenant's turn comes, and to end it would be to fail what has begun. Some days. */
-const asLongAsItTakes = 2 ** 31 - 1
 
 /** Marks the time at which a request made way, in the span that it is computed in. */
 const tellSpan = (now: bigint, replica: ReplicaId) =>

@@ -27,14 +27,20 @@ const namesIn = (sql: SqlClient.SqlClient) =>
 
 const causeOf = <A, R>(failing: Effect.Effect<A, SqlError, R>) => Effect.map(Effect.flip(failing), ({ cause }) => cause)
 
+/** A file with an empty table that one connection has locked, and another. */
+const locked = Effect.gen(function* () {
+  const file = newFile()
+  const sql = yield* opened(file)
+  const other = yield* opened(file)
+  yield* sql`CREATE TABLE things (name text PRIMARY KEY)`
+  yield* other`BEGIN IMMEDIATE`
+  return { sql, other }
+})
+
 describe("a statement", () => {
   it.scopedLive("that waits for the lock of another connection holds up nobody", () =>
     Effect.gen(function* () {
-      const file = newFile()
-      const sql = yield* opened(file)
-      const other = yield* opened(file)
-      yield* sql`CREATE TABLE things (name text PRIMARY KEY)`
-      yield* other`BEGIN IMMEDIATE`
+      const { other, sql } = yield* locked
       const waiting = yield* Effect.fork(put(sql, "second"))
       // this timer, and with it the end of the transaction, would come too late if the process waited
       yield* Effect.sleep("20 millis")
@@ -60,11 +66,7 @@ describe("a statement", () => {
 
   it.scopedLive("fails as busy where the lock is not given back", () =>
     Effect.gen(function* () {
-      const file = newFile()
-      const sql = yield* opened(file)
-      const other = yield* opened(file)
-      yield* sql`CREATE TABLE things (name text PRIMARY KEY)`
-      yield* other`BEGIN IMMEDIATE`
+      const { other, sql } = yield* locked
       expect(yield* causeOf(put(sql, "a"))).toMatchObject({ code: "SQLITE_BUSY" })
       expect(yield* causeOf(sql.withTransaction(put(sql, "a")))).toMatchObject({ code: "SQLITE_BUSY" })
       yield* other`COMMIT`

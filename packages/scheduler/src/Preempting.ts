@@ -30,6 +30,9 @@ import {
   slotsOf
 } from "./SchedulerState.ts"
 
+/** Milliseconds that who was preempted waits: its turn comes, and to end it would be to fail what has begun. Some days. */
+export const asLongAsItTakes = 2 ** 31 - 1
+
 /** Asks requests to give their slots up for those who still wait. */
 export const preempt = (state: SchedulerState, now: number): Step => {
   if (state.options.quantum === Number.POSITIVE_INFINITY) return { state, commands: [] }

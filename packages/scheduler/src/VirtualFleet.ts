@@ -24,9 +24,6 @@ import { VirtualDevices } from "./VirtualDevices.ts"
 import { VirtualReplicas } from "./VirtualReplicas.ts"
 import type { Arrival, Course, Incident, Outcome, World } from "./World.ts"
 
-/** How long a request waits that was preempted. */
-const asLongAsItTakes = 2 ** 31 - 1
-
 /** How long a device that has changed waits for more to tell, milliseconds. */
 const gathering = 5
 
@@ -134,16 +131,7 @@ export class VirtualFleet {
     const own = { request, model, caller, not, affinity, prefer, preemptible }
     const asked = { ...own, since: at, deadline: at + timeoutMillis }
     const none = { binding: undefined, placed: undefined, placedAt: 0, waitedMillis: undefined }
-    const open = {
-      arrival,
-      asked,
-      ticket: this.state.nextTicket,
-      ...none,
-      preempted: 0,
-      pausedMillis: 0,
-      holdMillis,
-      served
-    }
+    const open = { ...none, arrival, asked, ticket: -1, preempted: 0, pausedMillis: 0, holdMillis, served }
     if (Number.isFinite(arrival.leavesAfter)) {
       this.core.at(at + arrival.leavesAfter, lastOrder, () => this.leaves(open))
     }
@@ -334,7 +322,7 @@ export class VirtualFleet {
     open.holdMillis = holdMillis - ran
     open.served = served && { input: 0, output: served.output - output }
     const since = this.core.now
-    open.asked = { ...asked, since, deadline: since + asLongAsItTakes, resumes: asked.request }
+    open.asked = { ...asked, since, deadline: since + Preempting.asLongAsItTakes, resumes: asked.request }
     this.release(slot, served && { input: served.input, output })
     this.asks(open)
   }
