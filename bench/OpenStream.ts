@@ -22,7 +22,8 @@ export interface OpenStream {
   readonly abandon: () => void
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: 64 })
+/** Gives up idle connections before the server does, who would close one as the next request is written. */
+const agent = new Agent({ keepAlive: true, maxSockets: 64, timeout: 30_000 })
 
 const bodyOf = (model: string, { prompt, tokens }: Generation) =>
   JSON.stringify({

@@ -11,6 +11,7 @@ import { type DeviceId, type ReplicaId, ReservationId, TokenId } from "@helixflo
 import { ModelActor } from "@helixflow/schema/ModelActor"
 import type { SchedulerActor } from "@helixflow/schema/SchedulerActor"
 import { Placement } from "@helixflow/schema/Scheduling"
+import { unchecked } from "@helixflow/schema/Unchecked"
 import { Effect, Exit, Stream } from "effect"
 import { nowMicros } from "./MonotonicClock.ts"
 
@@ -71,19 +72,16 @@ export const replica = () => {
       const step = (due: number) => {
         const finish = seq >= last ? "length" : null
         inlet.offer(
-          new TokenBatch(
-            {
-              request: sequence.request,
-              epoch: sequence.epoch,
-              seq,
-              tokens: [TokenId.make(seq)],
-              text: `${seq}@${due} `,
-              logprobs: null,
-              finish,
-              cachedTokens: 0
-            },
-            { disableValidation: true }
-          )
+          unchecked(TokenBatch, {
+            request: sequence.request,
+            epoch: sequence.epoch,
+            seq,
+            tokens: [TokenId.make(seq)],
+            text: `${seq}@${due} `,
+            logprobs: null,
+            finish,
+            cachedTokens: 0
+          })
         )
         seq++
         if (finish !== null) inlet.done(Exit.void)

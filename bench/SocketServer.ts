@@ -6,7 +6,7 @@ import { ApiKeys } from "@helixflow/gateway/ApiKeys"
 import { Identity } from "@helixflow/gateway/Authentication"
 import * as Gateway from "@helixflow/gateway/Gateway"
 import * as HttpListener from "@helixflow/gateway/HttpListener"
-import { limitMarkingThreads } from "@helixflow/gateway/MarkingThreads"
+import { keepMarkingOffTheLoop } from "@helixflow/gateway/Marking"
 import * as StubRuntime from "@helixflow/gateway/StubRuntime"
 import { WebSocketLimits } from "@helixflow/gateway/WebSocketLimits"
 import { Conversations } from "@helixflow/runtime/Conversations"
@@ -90,5 +90,5 @@ const program = Layer.merge(Gateway.layer, tellPort).pipe(
   )
 )
 
-limitMarkingThreads()
+keepMarkingOffTheLoop()
 NodeRuntime.runMain(Layer.launch(program))

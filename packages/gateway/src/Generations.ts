@@ -25,6 +25,7 @@ import {
   Started,
   Waiting
 } from "@helixflow/schema/SessionActor"
+import { unchecked } from "@helixflow/schema/Unchecked"
 import { type Array as Arr, Chunk, Effect, Exit, type Mailbox, Scope } from "effect"
 import { charge } from "./Admission.ts"
 import type { AnswerForm } from "./AnswerForm.ts"
@@ -200,7 +201,7 @@ const merge = (sources: ReadonlyArray<Events>, n: number): Effect.Effect<Events,
           for (const delta of waiting) merged.offer(delta)
           return
         case "Delta": {
-          const delta = new Delta({ ...event, seq: seq++, choice: offset + event.choice }, { disableValidation: true })
+          const delta = unchecked(Delta, { ...event, seq: seq++, choice: offset + event.choice })
           if (begun.length < sources.length) waiting.push(delta)
           else merged.offer(delta)
           return

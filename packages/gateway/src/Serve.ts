@@ -17,7 +17,7 @@ import * as Gateway from "./Gateway.ts"
 import { GatewayConfig } from "./GatewayConfig.ts"
 import { JsonWebTokens } from "./JsonWebTokens.ts"
 import * as Listeners from "./Listeners.ts"
-import { limitMarkingThreads } from "./MarkingThreads.ts"
+import { keepMarkingOffTheLoop } from "./Marking.ts"
 import { make as makeShutdown, Shutdown } from "./Shutdown.ts"
 import { stopSignal } from "./StopSignal.ts"
 import * as Tracing from "./Tracing.ts"
@@ -117,7 +117,7 @@ const start = Effect.gen(function* () {
  * yet are sent last. Colours and times only where a person looks.
  */
 export const serve = Effect.gen(function* () {
-  limitMarkingThreads()
+  keepMarkingOffTheLoop()
   const { shutdownSeconds } = yield* GatewayConfig
   const { run, shutdown } = yield* makeShutdown(shutdownSeconds * 1000)
   const stop = Effect.gen(function* () {

@@ -22,6 +22,7 @@ import {
   Started,
   Waiting
 } from "@helixflow/schema/SessionActor"
+import { unchecked } from "@helixflow/schema/Unchecked"
 import { Cause, Deferred, Effect, Exit, Fiber, type Mailbox, Scope, Struct } from "effect"
 import type { ClientOf } from "./Actor.ts"
 import * as Attempts from "./Attempts.ts"
@@ -163,19 +164,17 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
               if (known) cachedTokens += batch.cachedTokens
               const { finish, logprobs, promptLogprobs, text, tokens } = batch
               publish(
-                new Delta(
-                  {
-                    seq: log.length,
-                    choice,
-                    text,
-                    tokens,
-                    logprobs,
-                    ...(promptLogprobs !== undefined && { promptLogprobs }),
-                    finish,
-                    ...(known && { cachedTokens: batch.cachedTokens })
-                  },
-                  { disableValidation: true }
-                )
+                unchecked(Delta, {
+                  _tag: "Delta",
+                  seq: log.length,
+                  choice,
+                  text,
+                  tokens,
+                  logprobs,
+                  ...(promptLogprobs !== undefined && { promptLogprobs }),
+                  finish,
+                  ...(known && { cachedTokens: batch.cachedTokens })
+                })
               )
             }
             const isCleared = progress.finish === null && progress.tokens.length >= enough
