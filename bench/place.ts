@@ -1,7 +1,7 @@
 /**
  * What does a placement decision cost as the fleet grows, and how well does it use memory? 1,000 models over 100 to 10,000 devices of
  * four sizes, each with a name of its own, that are full but for a little, in six situations; every sample is a decision and the change
- * of the view that follows from it, as the scheduler makes them. 200 of the models ask for one device, half of them by its id and half
+ * of the view that follows from it, as the scheduler makes them; what makes the situation is not measured. 200 of the models ask for one device, half of them by its id and half
  * by its name. Then small fleets that are filled until nothing fits, beside the best packing there is of the
  * same models, found by trying all.
  */
@@ -95,8 +95,13 @@ let asked = 0
 const fresh = (claim: number, policy: PolicyName, asks: Partial<Placing> = {}) =>
   model(models + asked++, claim, policy, asks)
 
-const oneOf = <A>(values: ReadonlyArray<A>, random: () => number): A | undefined =>
-  values[Math.floor(random() * values.length)]
+const indexOf = (values: ReadonlyArray<unknown>, random: () => number) => Math.floor(random() * values.length)
+
+const oneOf = <A>(values: ReadonlyArray<A>, random: () => number): A => {
+  const value = values[indexOf(values, random)]
+  if (value === undefined) throw new Error("there is none")
+  return value
+}
 
 interface Fleet {
   view: FleetView.FleetView
@@ -125,8 +130,8 @@ const filled = (devices: number, policy: PolicyName, random: () => number): Flee
   const loaded: Array<ReplicaId> = []
   for (let misses = 0; misses < 50; ) {
     const spec = oneOf(specs, random)
-    const on = spec && Survey.survey(view, { spec, evicts: false, patientUntil: 0, wanted }, now, defaults).load?.device
-    if (spec === undefined || on === undefined) {
+    const on = Survey.survey(view, { spec, evicts: false, patientUntil: 0, wanted }, now, defaults).load?.device
+    if (on === undefined) {
       misses += 1
       continue
     }
@@ -139,27 +144,27 @@ const filled = (devices: number, policy: PolicyName, random: () => number): Flee
 
 interface Situation {
   readonly name: string
+  /** The model that is asked for, in a fleet that has been made so that the situation is there. */
+  readonly arrange: (fleet: Fleet, random: () => number, policy: PolicyName) => ModelSpec
   /** One decision, and the fleet as it is afterwards. */
-  readonly decide: (fleet: Fleet, random: () => number, policy: PolicyName) => void
+  readonly decide: (fleet: Fleet, spec: ModelSpec) => void
 }
 
 const decide = ({ view }: Fleet, spec: ModelSpec): Decide.Decision =>
   Decide.decide(view, { spec, not: [], since: 0, deadline: now + 10_000, wanted }, now, defaults)
 
-/** Where one of the models would be loaded; those who would have to leave are used once more instead. */
-const evictFor = (fleet: Fleet, specs: ReadonlyArray<ModelSpec>, random: () => number) => {
-  const spec = oneOf(specs, random)
-  const decision = spec && decide(fleet, spec)
-  if (decision?._tag !== "Load") throw new Error(`nothing could leave: ${decision?._tag}`)
+/** Where a model would be loaded; those who would have to leave are used once more instead. */
+const evictFor = (fleet: Fleet, spec: ModelSpec) => {
+  const decision = decide(fleet, spec)
+  if (decision._tag !== "Load") throw new Error(`nothing could leave: ${decision._tag}`)
   for (const id of decision.evict) fleet.view = FleetChange.updateReplica(fleet.view, id, () => ({ lastUsed: now }))
 }
 
 const situations: ReadonlyArray<Situation> = [
   {
     name: "ready: a replica has a free slot",
-    decide: (fleet, random) => {
-      const spec = oneOf(fleet.specs, random)
-      if (spec === undefined) return
+    arrange: ({ specs }, random) => oneOf(specs, random),
+    decide: (fleet, spec) => {
       const decision = decide(fleet, spec)
       if (decision._tag !== "Placed") return
       const id = decision.replica.status.replica
@@ -168,40 +173,42 @@ const situations: ReadonlyArray<Situation> = [
   },
   {
     name: "load: it fits somewhere",
-    decide: (fleet, random, policy) => {
-      const at = Math.floor(random() * fleet.loaded.length)
-      const gone = fleet.loaded[at]
-      if (gone === undefined) return
-      const leaves = FleetView.replica(fleet.view, gone)
-      if (leaves === undefined) return
+    arrange: (fleet, random, policy) => {
+      const [gone] = fleet.loaded.splice(indexOf(fleet.loaded, random), 1)
+      const leaves = gone && FleetView.replica(fleet.view, gone)
+      if (leaves === undefined) throw new Error("nothing could leave")
       const bytes = FleetView.bytesOf(fleet.view, leaves)
-      fleet.view = FleetChange.forgetReplica(fleet.view, gone, 0)
-      const spec = fresh(bytes * (0.5 + random() / 2), policy)
+      fleet.view = FleetChange.forgetReplica(fleet.view, leaves.status.replica, 0)
+      return fresh(bytes * (0.5 + random() / 2), policy)
+    },
+    decide: (fleet, spec) => {
       const decision = decide(fleet, spec)
       if (decision._tag !== "Load") throw new Error("the model did not fit")
-      const done = load(fleet.view, spec, decision.device, Math.floor(random() * now))
+      const done = load(fleet.view, spec, decision.device, (replicas * 7_919) % now)
       fleet.view = done.view
-      fleet.loaded[at] = done.id
+      fleet.loaded.push(done.id)
     }
   },
   {
     name: "evict: others have to leave",
-    decide: (fleet, random, policy) => {
-      evictFor(fleet, [fresh((16 + random() * 60) * GiB, policy)], random)
-    }
+    arrange: (_fleet, random, policy) => fresh((16 + random() * 60) * GiB, policy),
+    decide: evictFor
   },
   {
     name: "pinned: others have to leave the one device",
-    decide: (fleet, random) => evictFor(fleet, fleet.pinned, random)
+    arrange: ({ pinned }, random) => oneOf(pinned, random),
+    decide: evictFor
   },
   {
     name: "named: others have to leave the one device",
-    decide: (fleet, random) => evictFor(fleet, fleet.named, random)
+    arrange: ({ named }, random) => oneOf(named, random),
+    decide: evictFor
   },
   {
     name: "refuse: larger than any device",
-    decide: (fleet, _random, policy) => {
-      const decision = decide(fleet, fresh(1000 * GiB, policy))
+    arrange: (_fleet, _random, policy) => fresh(1000 * GiB, policy),
+    decide: (fleet, spec) => {
+      const decision = decide(fleet, spec)
       if (decision._tag !== "Rejected") throw new Error(`not refused: ${decision._tag}`)
     }
   }
@@ -214,13 +221,14 @@ const percentile = (sorted: ReadonlyArray<number>, share: number) =>
 const cost = (devices: number, fleet: Fleet, random: () => number, policy: PolicyName, only = "") =>
   situations
     .filter(({ name }) => name.startsWith(only))
-    .map(({ decide, name }) => {
-      for (let n = 0; n < warmUp; n++) decide(fleet, random, policy)
+    .map(({ arrange, decide, name }) => {
+      for (let n = 0; n < warmUp; n++) decide(fleet, arrange(fleet, random, policy))
       const micros = Array.from({ length: samples }, () => {
+        const spec = arrange(fleet, random, policy)
         // the less of two that are at least as long: the clock measures other processes too, processor time V8's threads beside this one
         const start = performance.now()
         const used = process.cpuUsage()
-        decide(fleet, random, policy)
+        decide(fleet, spec)
         const { system, user } = process.cpuUsage(used)
         return Math.min(user + system, (performance.now() - start) * 1000)
       }).sort((a, b) => a - b)

@@ -22,10 +22,10 @@ const questions = {
   actors: ["actors.ts"],
   sampling: ["sampling.ts"],
   grammar: ["grammar.ts"],
-  place: ["place.ts"],
+  place: ["dist/place.js"],
   models: ["manyModels.ts"],
   preload: ["preload.ts"],
-  simulate: ["simulate.ts"],
+  simulate: ["dist/simulate.js"],
   failover: ["failover.ts"],
   sockets: ["webSockets.ts"],
   gpu: ["gpu.ts"]
@@ -92,7 +92,8 @@ const ensurePeers = () => {
 /** @returns {Promise<number>} the exit code; a signal counts as a failure */
 const run = (program, args) =>
   new Promise((resolve) => {
-    const node = ["--import", "tsx", "--conditions=source", join(bench, program), ...args]
+    const source = program.endsWith(".ts") ? ["--import", "tsx", "--conditions=source"] : []
+    const node = [...source, join(bench, program), ...args]
     const child = spawn(process.execPath, node, { cwd: dirname(bench), stdio: "inherit" })
     child.on("exit", (code) => resolve(code ?? 1))
   })
@@ -114,7 +115,7 @@ if (programs === undefined) abort(usage)
 await ready()
 ensurePeers()
 // compiled as the server is: how code is compiled is part of what it costs
-for (const name of ["StubGateway", "SocketServer"]) {
+for (const name of ["StubGateway", "SocketServer", "place", "simulate"]) {
   await bundle({ source: `bench/${name}.ts`, target: `bench/dist/${name}.js` })
 }
 const [load = 0] = loadavg()
