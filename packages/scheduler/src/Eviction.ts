@@ -44,14 +44,16 @@ const rankOf = (
   return entry.taken === 0 ? 1 : 2
 }
 
-/** Until when the replica stays because it was loaded just now. One that was there before this scheduler has been for long. */
+/** Until when the replica stays because it was loaded just now; 0 when it was long ago, as of one that was there before this scheduler. */
 const staysUntil = (
   view: FleetView.FleetView,
   entry: FleetView.ReplicaEntry,
   rank: Rank,
+  now: number,
   { groupFactor, maxResidency, minResidency }: SchedulerOptions
 ): number => {
   if (rank === 0 || entry.loadedAt === null || entry.ahead) return 0
+  if (now - entry.loadedAt >= Math.max(minResidency, maxResidency)) return 0
   const reload = FleetView.reloadMillisOf(view, entry)
   const grouped = Math.min(maxResidency, Math.max(minResidency, groupFactor * reload))
   return entry.loadedAt + (rank === 1 ? Math.min(minResidency, reload) : grouped)
@@ -122,7 +124,7 @@ export const evict = (view: FleetView.FleetView, room: Room, now: number, option
     const rank = rankOf(entry, wanted, now, options)
     if (rank === undefined || rank > upTo || (rank !== 0 && entry.status.model === model)) continue
     if (!FleetView.mayLeave(view, entry)) continue
-    const stays = staysUntil(view, entry, rank, options)
+    const stays = staysUntil(view, entry, rank, now, options)
     if (now < stays) {
       until = Math.min(until, stays)
       continue

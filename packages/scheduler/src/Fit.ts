@@ -38,13 +38,15 @@ export const conflicts = (
   view: FleetView.FleetView,
   spec: ModelSpec,
   device: FleetView.DeviceEntry
-): ReadonlyArray<ReplicaId> =>
-  FleetView.replicasOn(view, device.status.device.id).filter((id) => {
+): ReadonlyArray<ReplicaId> => {
+  if (!view.apart && spec.placing.notBeside.length === 0) return []
+  return FleetView.replicasOn(view, device.status.device.id).filter((id) => {
     const model = FleetView.replica(view, id)?.status.model
     if (model === undefined || model === spec.id) return false
     const theirs = FleetView.model(view, model)?.placing.notBeside
     return spec.placing.notBeside.includes(model) || theirs?.includes(spec.id) === true
   })
+}
 
 /** A replica of the model on the device, where it may not have two. */
 export const spreadOver = (

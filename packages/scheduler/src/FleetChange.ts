@@ -48,7 +48,8 @@ export const withModels = (view: FleetView, configured: ReadonlyArray<ModelSpec>
   })
   const models = HashMap.fromIterable(specs.map((spec) => [spec.id, spec] as const))
   const kept = specs.filter(({ placing }) => placing.minReplicas > 0)
-  const moved = { ...view, models, kept, raised }
+  const apart = specs.some(({ placing }) => placing.notBeside.length > 0)
+  const moved = { ...view, models, kept, apart, raised }
   const entries = Array.from(HashMap.values(view.replicas))
   const outdated = entries.flatMap((entry) => (isOutdated(moved, entry) ? [entry.status.replica] : []))
   // other slots or another policy make other offers

@@ -103,6 +103,8 @@ export interface FleetView {
   readonly outdated: HashSet.HashSet<ReplicaId>
   /** Models of which replicas are kept loaded. */
   readonly kept: ReadonlyArray<ModelSpec>
+  /** Whether some model may not be beside another: most fleets have none, and need not look at who is where for it. */
+  readonly apart: boolean
   /** Models with replicas or failures that have changed since `settled`: who waits for others need not be decided for anew. */
   readonly moved: HashSet.HashSet<ModelId>
   /** Replicas by the time that they are kept until, if there is one. */
@@ -140,6 +142,7 @@ export const empty: FleetView = {
   failed: HashSet.empty(),
   outdated: HashSet.empty(),
   kept: [],
+  apart: false,
   moved: HashSet.empty(),
   keeping: Keeping.none,
   index: { base: DeviceIndex.empty(), stale: HashSet.empty(), current: null }
@@ -232,6 +235,7 @@ export const loadingOn = (view: FleetView, id: DeviceId): ReplicaId | undefined 
 
 /** Whether the replica is beyond those of its model that are kept loaded. One that failed serves nobody and is not kept. */
 export const mayLeave = (view: FleetView, entry: ReplicaEntry): boolean => {
+  if (view.kept.length === 0) return true
   const kept = model(view, entry.status.model)?.placing.minReplicas ?? 0
   return kept === 0 || entry.status.state === "failed" || replicasOf(view, entry.status.model).length > kept
 }
