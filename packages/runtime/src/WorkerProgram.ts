@@ -51,7 +51,10 @@ export const run = ({ loadEngine, whyNot }: WorkerParts): void => {
   const program = Effect.gen(function* () {
     yield* UnixSocket.host(Worker, behaviour, { name: "worker", path })
     // a parent that went before we listened to its going is not there to be told either
-    yield* Effect.sync(() => (process.connected === false ? exit() : process.send?.({ ready: true })))
+    yield* Effect.sync(() => {
+      if (process.connected === false) exit()
+      process.send?.({ ready: true }, (failure) => failure !== null && exit())
+    })
     yield* Effect.never
   }).pipe(Effect.scoped)
 
