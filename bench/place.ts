@@ -95,10 +95,10 @@ let asked = 0
 const fresh = (claim: number, policy: PolicyName, asks: Partial<Placing> = {}) =>
   model(models + asked++, claim, policy, asks)
 
-const indexOf = (values: ReadonlyArray<unknown>, random: () => number) => Math.floor(random() * values.length)
+const drawIndex = (values: ReadonlyArray<unknown>, random: () => number) => Math.floor(random() * values.length)
 
 const oneOf = <A>(values: ReadonlyArray<A>, random: () => number): A => {
-  const value = values[indexOf(values, random)]
+  const value = values[drawIndex(values, random)]
   if (value === undefined) throw new Error("there is none")
   return value
 }
@@ -174,7 +174,7 @@ const situations: ReadonlyArray<Situation> = [
   {
     name: "load: it fits somewhere",
     arrange: (fleet, random, policy) => {
-      const [gone] = fleet.loaded.splice(indexOf(fleet.loaded, random), 1)
+      const [gone] = fleet.loaded.splice(drawIndex(fleet.loaded, random), 1)
       const leaves = gone && FleetView.replica(fleet.view, gone)
       if (leaves === undefined) throw new Error("nothing could leave")
       const bytes = FleetView.bytesOf(fleet.view, leaves)

@@ -3,6 +3,7 @@ import type { ClassificationInput } from "@helixflow/schema/Classification"
 import { type GenerationRequest, type Prompt, TokenLogprob, TopLogprob } from "@helixflow/schema/Generation"
 import { TokenId } from "@helixflow/schema/Ids"
 import { Delta } from "@helixflow/schema/SessionActor"
+import { unchecked } from "@helixflow/schema/Unchecked"
 
 /** How long a completion is. */
 export interface StubLengths {
@@ -98,17 +99,15 @@ export function* deltasOf(choices: ReadonlyArray<Choice>, logprobs: number | nul
     for (const [index, { tokens, finish }] of choices.entries()) {
       if (from > 0 && from >= tokens.length) continue
       const some = tokens.slice(from, from + chunk)
-      yield new Delta(
-        {
-          seq: seq++,
-          choice: index,
-          text: some.map(wordOf).join(""),
-          tokens: some,
-          logprobs: logprobs === null ? null : some.map((token) => logprobOf(token, logprobs)),
-          finish: from + chunk >= tokens.length ? finish : null
-        },
-        { disableValidation: true }
-      )
+      yield unchecked(Delta, {
+        _tag: "Delta",
+        seq: seq++,
+        choice: index,
+        text: some.map(wordOf).join(""),
+        tokens: some,
+        logprobs: logprobs === null ? null : some.map((token) => logprobOf(token, logprobs)),
+        finish: from + chunk >= tokens.length ? finish : null
+      })
     }
   }
 }

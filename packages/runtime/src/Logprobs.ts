@@ -1,8 +1,11 @@
 /** Log probabilities of an emitted token and its likeliest alternatives, under the model itself: before bias, penalties, temperature. */
 import { PromptLogprob, TokenLogprob, TopLogprob } from "@helixflow/schema/Generation"
 import { TokenId } from "@helixflow/schema/Ids"
+import { unchecked } from "@helixflow/schema/Unchecked"
 import type { TokenBytes } from "./TokenBytes.ts"
 import { greatest } from "./TopLogits.ts"
+
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true })
 
 export interface LogprobOptions {
   /** One logit per token. */
@@ -20,26 +23,22 @@ export function tokenLogprob({ row, logSumExp, token, count, table }: LogprobOpt
     const bytes = table.bytes(id)
     return {
       token: TokenId.make(id, true),
-      text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes),
+      text: utf8.decode(bytes),
       bytes: [...bytes],
       logprob: (row[id] ?? Number.NEGATIVE_INFINITY) - logSumExp
     }
   }
   // correct by construction; validation would cost more than computing them
-  const top = greatest(row, count).map((id) => TopLogprob.make(describe(id), { disableValidation: true }))
-  return TokenLogprob.make({ ...describe(token), top }, { disableValidation: true })
+  const top = greatest(row, count).map((id) => unchecked(TopLogprob, describe(id)))
+  return unchecked(TokenLogprob, { ...describe(token), top })
 }
 
 /** The same of a token of the prompt. */
-export const promptLogprob = (known: TokenLogprob): PromptLogprob =>
-  PromptLogprob.make({ ...known }, { disableValidation: true })
+export const promptLogprob = (known: TokenLogprob): PromptLogprob => unchecked(PromptLogprob, known)
 
 /** The first token of a prompt, which nothing foretells. */
 export function firstOfPrompt(token: number, table: TokenBytes): PromptLogprob {
   const bytes = table.bytes(token)
-  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes)
-  return PromptLogprob.make(
-    { token: TokenId.make(token, true), text, bytes: [...bytes], logprob: null, top: [] },
-    { disableValidation: true }
-  )
+  const text = utf8.decode(bytes)
+  return unchecked(PromptLogprob, { token: TokenId.make(token, true), text, bytes: [...bytes], logprob: null, top: [] })
 }
