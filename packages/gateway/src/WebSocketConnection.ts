@@ -10,6 +10,7 @@ import { Effect } from "effect"
 import type { WebSocket } from "ws"
 import type { ErrorBody } from "./OpenAiErrors.ts"
 import type { PrincipalShape } from "./Principal.ts"
+import { frameOf } from "./WebSocketFrame.ts"
 import type { WebSocketLimitsShape } from "./WebSocketLimits.ts"
 import type { RunningRequest } from "./WebSocketRequests.ts"
 
@@ -53,7 +54,7 @@ export class WebSocketConnection {
   constructor(
     readonly socket: WebSocket,
     /** What the socket reads from and writes to. */
-    private readonly transport: Pick<Duplex, "cork" | "uncork" | "pause">,
+    private readonly transport: Pick<Duplex, "cork" | "uncork" | "pause" | "write">,
     public principal: PrincipalShape,
     /** What the client has shown for it; never to be logged. */
     readonly authorization: string | undefined,
@@ -105,7 +106,9 @@ export class WebSocketConnection {
   send(text: string): void {
     if (!this.isOpen) return
     countMessage(1, "sent")
-    this.socket.send(text, this.#sent)
+    // what the client wants compressed only ws can write
+    if (this.socket.extensions === "") this.transport.write(frameOf(text), "latin1", this.#sent)
+    else this.socket.send(text, this.#sent)
     if (this.#stalled !== undefined || !this.isFull) return
     this.socket.pause()
     this.#stalled = setTimeout(() => this.close(CloseCode.policy, "The client does not read."), this.limits.stallMillis)

@@ -47,6 +47,27 @@ const connected = (
 const until = (isSo: () => boolean) =>
   Effect.repeat(Effect.void, { until: isSo, schedule: Schedule.spaced("1 millis") })
 
+describe("A text that is sent", () => {
+  it.scopedLive("comes as it is, whatever its length and its characters, whole or among others", () =>
+    Effect.gen(function* () {
+      const { client, connection } = yield* connected(() => {})
+      // where the length of a frame's head changes (RFC 6455, 5.2), in bytes and in characters
+      const lengths = [0, 1, 124, 125, 126, 127, 65_534, 65_535, 65_536, 65_537, 200_000]
+      const texts = ["x", "\0", "\x7f", "\x80", "é", "漢", "🙂", "\u2028"].flatMap((sign) =>
+        lengths.map((length) => sign + "y".repeat(length))
+      )
+      const received: Array<string> = []
+      client.on("message", (data) => received.push(String(data)))
+      for (const text of texts.slice(0, 40)) connection.send(text)
+      connection.together(() => {
+        for (const text of texts.slice(40)) connection.send(text)
+      })
+      yield* until(() => received.length === texts.length)
+      assert.isTrue(texts.every((text, index) => received[index] === text))
+    })
+  )
+})
+
 describe("A connection whose client floods and never reads", () => {
   it.scopedLive("is not read from, so that neither answers nor questions pile up here", () =>
     Effect.gen(function* () {

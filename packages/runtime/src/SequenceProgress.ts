@@ -7,11 +7,10 @@ export interface SequenceProgress {
   /** Which attempt computes it now; what an earlier one says late is dropped. */
   epoch: number
   readonly tokens: Array<TokenId>
-  text: string
   finish: FinishReason | null
 }
 
-export const make = (): SequenceProgress => ({ epoch: 0, tokens: [], text: "", finish: null })
+export const make = (): SequenceProgress => ({ epoch: 0, tokens: [], finish: null })
 
 /**
  * - `next`: continues where the choice is;
@@ -27,6 +26,5 @@ export const judge = (progress: Readonly<SequenceProgress>, batch: TokenBatch): 
 /** Takes in a batch that is `next`. */
 export const grow = (progress: SequenceProgress, batch: TokenBatch): void => {
   for (const token of batch.tokens) progress.tokens.push(token)
-  progress.text += batch.text
   progress.finish = batch.finish
 }

@@ -304,7 +304,13 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
       })
     ),
     History: () =>
-      Effect.sync(() => ({ prompt, choices: choices.map(({ text, tokens }) => ({ text, tokens: [...tokens] })) })),
+      Effect.sync(() => ({
+        prompt,
+        choices: choices.map(({ tokens }, choice) => ({
+          text: SessionRecord.textOf(record, choice),
+          tokens: [...tokens]
+        }))
+      })),
     ...UndividedWork.make(options, withReplica)
   })
 })

@@ -34,8 +34,11 @@ export const progressOf = ({ events, request }: SessionRecord): ReadonlyArray<Se
     const progress = choices[event.choice]
     if (progress === undefined) continue
     for (const token of event.tokens) progress.tokens.push(token)
-    progress.text += event.text
     progress.finish = event.finish
   }
   return choices
 }
+
+/** What a choice has said. */
+export const textOf = ({ events }: SessionRecord, choice: number): string =>
+  events.map((event) => (event._tag === "Delta" && event.choice === choice ? event.text : "")).join("")

@@ -32,7 +32,7 @@ export interface SessionWriterOptions {
 
 /** A new session is written soon, so that a client that has its id finds it; what follows is written at leisure. */
 const firstTick = Duration.millis(10)
-const tick = Duration.millis(500)
+const tick = Duration.seconds(1)
 
 /** While a session is read, what it says is written at every tick, and the rest of it this often: that is the greater part of the work. */
 const describeEvery = Duration.toMillis("5 seconds")
