@@ -22,7 +22,7 @@ export const keepMarkingOffTheLoop = (): void => {
 
 const yieldToProgram = (thread: number): void => {
   try {
-    setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL)
+    setPriority(thread, constants.priority.PRIORITY_LOW)
   } catch {
     // it has ended meanwhile, or the process may not: then all is as it was
   }

@@ -1,11 +1,11 @@
 /**
- * New requests begin a few in each turn of the event loop. To begin one takes a millisecond of steps, and Node.js hands over all that has
- * come before it looks at a socket or a timer again: a thousand requests in a moment would hold up every stream that runs until all
- * have begun.
+ * New requests and WebSockets begin a few in each turn of the event loop. To begin one takes a millisecond of steps, and Node.js hands over
+ * all that has come before it looks at a socket or a timer again: a thousand requests in a moment would hold up every stream that runs until
+ * all have begun.
  */
 import { Effect } from "effect"
 
-/** Requests in a turn. One that comes alone waits for nothing. */
+/** How many begin in a turn. One that comes alone waits for nothing. */
 export const mostInTurn = 2
 
 const waiting: Array<() => void> = []

@@ -10,7 +10,10 @@ export interface WebSocketLimitsShape {
   readonly requests: number
   /** Most topics that a connection is subscribed to. */
   readonly topics: number
-  /** Most bytes of a message. */
+  /**
+   * Most bytes of a message. What has come of one is held until it is whole, on each connection, and more than a chat has would be held
+   * for nobody's good: what is larger may come by HTTP.
+   */
   readonly messageBytes: number
   /** Bytes that wait to be sent, above which streams of the connection wait and events of topics are left out. */
   readonly bufferedBytes: number
@@ -32,7 +35,7 @@ export class WebSocketLimits extends Context.Reference<WebSocketLimits>()("@heli
     perPrincipal: 2_000,
     requests: 128,
     topics: 64,
-    messageBytes: 10 * 1024 * 1024,
+    messageBytes: 1024 * 1024,
     bufferedBytes: 256 * 1024,
     stallMillis: 30_000,
     heartbeatMillis: 30_000,

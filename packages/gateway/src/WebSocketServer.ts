@@ -27,6 +27,7 @@ import * as HttpListener from "./HttpListener.ts"
 import type { HelixError } from "./OpenAiErrors.ts"
 import { type PrincipalShape, requireScope } from "./Principal.ts"
 import { Shutdown } from "./Shutdown.ts"
+import { turn } from "./Turns.ts"
 import { CloseCode, WebSocketConnection } from "./WebSocketConnection.ts"
 import { WebSocketLimits } from "./WebSocketLimits.ts"
 import * as WebSocketRouter from "./WebSocketRouter.ts"
@@ -175,7 +176,7 @@ const make = Effect.gen(function* () {
     const onEarlyError = () => socket.destroy()
     socket.on("error", onEarlyError)
     fork(
-      admit(request).pipe(
+      Effect.zipRight(turn, admit(request)).pipe(
         Effect.match({
           onSuccess: (principal) => {
             socket.off("error", onEarlyError)

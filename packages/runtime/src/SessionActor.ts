@@ -220,7 +220,7 @@ export const make = Effect.fnUntraced(function* (options: SessionOptions) {
             yield* checkLength(request, model, tokens)
             prompt = tokens
             record.prompt = tokens
-            if (!log.some(({ _tag }) => _tag === "Started")) {
+            if (!log.slice(0).some(({ _tag }) => _tag === "Started")) {
               publish(
                 new Started(
                   { seq: log.length, session, model: model.id, promptTokens: tokens.length },

@@ -4,8 +4,9 @@
  */
 import type { GenerationRequest } from "@helixflow/schema/Generation"
 import type { TokenId } from "@helixflow/schema/Ids"
-import type { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
+import type { SessionError } from "@helixflow/schema/SessionActor"
 import type { Exit } from "effect"
+import { EventLog } from "./EventLog.ts"
 import * as SequenceProgress from "./SequenceProgress.ts"
 
 export interface SessionRecord {
@@ -15,16 +16,22 @@ export interface SessionRecord {
   prompt: ReadonlyArray<TokenId>
   /** Of the model that it was begun with: it goes on with no other. Null until it has a place. */
   revision: string | null
-  readonly events: Array<SessionEvent>
+  readonly events: EventLog
   /** How it ended; null as long as it may go on. */
   exit: Exit.Exit<void, SessionError> | null
 }
 
-export const make = (): SessionRecord => ({ request: null, prompt: [], revision: null, events: [], exit: null })
+export const make = (): SessionRecord => ({
+  request: null,
+  prompt: [],
+  revision: null,
+  events: new EventLog(),
+  exit: null
+})
 
 /** Of its prompt's tokens those that were known when it was computed first. */
 export const cachedTokensOf = ({ events }: SessionRecord): number =>
-  events.reduce((sum, event) => sum + (event._tag === "Delta" ? (event.cachedTokens ?? 0) : 0), 0)
+  [...events].reduce((sum, event) => sum + (event._tag === "Delta" ? (event.cachedTokens ?? 0) : 0), 0)
 
 /** How far each choice has come. */
 export const progressOf = ({ events, request }: SessionRecord): ReadonlyArray<SequenceProgress.SequenceProgress> => {
@@ -41,4 +48,4 @@ export const progressOf = ({ events, request }: SessionRecord): ReadonlyArray<Se
 
 /** What a choice has said. */
 export const textOf = ({ events }: SessionRecord, choice: number): string =>
-  events.map((event) => (event._tag === "Delta" && event.choice === choice ? event.text : "")).join("")
+  [...events].map((event) => (event._tag === "Delta" && event.choice === choice ? event.text : "")).join("")

@@ -9,6 +9,7 @@ import { GenerationRequest } from "@helixflow/schema/Generation"
 import { type SessionId, TokenId } from "@helixflow/schema/Ids"
 import { SessionError, SessionEvent } from "@helixflow/schema/SessionActor"
 import { Array as Arr, Cause, Clock, Effect, Exit, Option, Schema } from "effect"
+import { EventLog } from "./EventLog.ts"
 import type { SessionRecord } from "./SessionRecord.ts"
 
 /** Whose a session is, and how its answer is written: data that the runtime does not read. */
@@ -148,7 +149,7 @@ export const make = Effect.gen(function* () {
         if (request === null) continue
         // one that was removed for want of room meanwhile is written anew
         const isNew = !present.has(session)
-        const added = isNew ? record.events.filter(({ _tag }) => _tag !== "Waiting") : news
+        const added = isNew ? record.events.slice(0).filter(({ _tag }) => _tag !== "Waiting") : news
         const events = added.length === 0 ? "" : JSON.stringify(added)
         if (events !== "") said.push({ session, seq: isNew ? 0 : (stored ?? 0), events })
         if (!isNew && !entry.describes) {
@@ -207,7 +208,7 @@ export const make = Effect.gen(function* () {
         request: new GenerationRequest({ ...request, prompt: { _tag: "Tokens", tokens: prompt } }),
         prompt,
         revision: row.revision,
-        events,
+        events: new EventLog(events),
         exit: yield* exitOf(row.failure, events)
       }
       const { answer, connection, detached, tenant } = row

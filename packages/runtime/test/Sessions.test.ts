@@ -318,7 +318,7 @@ onEachDatabase("a session that is finished unheard", (database) => {
         yield* dead.die
         const next = yield* server()
         yield* until(isFinished(next, session))
-        expect(said((yield* next.sessions.read(session, "me")).record.events)).toEqual(wanted)
+        expect(said([...(yield* next.sessions.read(session, "me")).record.events])).toEqual(wanted)
         yield* elapse("1 minute")
         expect(yield* isFinished(next, resting)).toBe(false)
         expect(next.actors()).toBe(0)

@@ -108,7 +108,9 @@ export const said = (events: ReadonlyArray<SessionEvent>) => {
 /** So many tokens of the session are in the database: whoever has it next goes on after them. A server reads what it has itself first. */
 export const isWritten = (session: SessionId, tokens: number) =>
   Effect.flatMap(SessionStore.make, ({ load }) => load(session)).pipe(
-    Effect.map(Option.exists(({ record }) => record.events.filter(({ _tag }) => _tag === "Delta").length >= tokens))
+    Effect.map(
+      Option.exists(({ record }) => record.events.slice(0).filter(({ _tag }) => _tag === "Delta").length >= tokens)
+    )
   )
 
 export const quiet = Logger.remove(Logger.defaultLogger)
