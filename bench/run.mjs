@@ -92,7 +92,7 @@ const ensurePeers = () => {
 /** @returns {Promise<number>} the exit code; a signal counts as a failure */
 const run = (program, args) =>
   new Promise((resolve) => {
-    const source = program.endsWith(".ts") ? ["--import", "tsx", "--conditions=source"] : []
+    const source = program.endsWith(".ts") ? ["--import", "tsx", "--conditions=source"] : ["--expose-gc"]
     const node = [...source, join(bench, program), ...args]
     const child = spawn(process.execPath, node, { cwd: dirname(bench), stdio: "inherit" })
     child.on("exit", (code) => resolve(code ?? 1))
