@@ -115,9 +115,8 @@ if (programs === undefined) abort(usage)
 await ready()
 ensurePeers()
 // compiled as the server is: how code is compiled is part of what it costs
-for (const name of ["StubGateway", "SocketServer", "place", "simulate"]) {
-  await bundle({ source: `bench/${name}.ts`, target: `bench/dist/${name}.js` })
-}
+const compiled = ["StubGateway", "SocketServer", "place", "simulate"]
+await bundle(compiled.map((name) => ({ source: `bench/${name}.ts`, target: `bench/dist/${name}.js` })))
 const [load = 0] = loadavg()
 if (load > BUSY) say(`the machine is busy (load average ${load.toFixed(1)}): the figures will say less`)
 

@@ -68,9 +68,7 @@ const replace = (file, contents) => {
   renameSync(draft, file)
 }
 
-/** Compiles one program; paths are relative to the root. Needs what `package.json` names to be installed. */
-export const bundle = async ({ format = "esm", source, target }) => {
-  const { build } = await import("esbuild")
+const compile = async (build, { format = "esm", source, target }) => {
   const result = await build({
     entryPoints: [join(root, source)],
     outfile: join(root, target),
@@ -103,6 +101,14 @@ export const bundle = async ({ format = "esm", source, target }) => {
   }
 }
 
+/** Compiles programs; their paths are relative to the root. Needs what `package.json` names to be installed. */
+export const bundle = async (programs) => {
+  const { build, stop } = await import("esbuild")
+  await Promise.all(programs.map((program) => compile(build, program)))
+  // its process would live, with hundreds of megabytes, for as long as this one, which goes on to serve
+  await stop()
+}
+
 /** Has V8 make code of the worker once, so that its starts needn't. Without it they only take longer. */
 const keepCode = () => {
   const folder = join(root, "packages", "runtime")
@@ -114,7 +120,7 @@ const keepCode = () => {
 
 /** Needs what `package.json` names to be installed. */
 const build = async (stamp) => {
-  await Promise.all(programs.map(bundle))
+  await bundle(programs)
   keepCode()
   replace(stampFile, stamp)
 }
